@@ -1,0 +1,1 @@
+"""Forward physics: a medium and a source in, populations out."""
