@@ -1,0 +1,78 @@
+"""What a solve returns, and what happens when it fails.
+
+Inside a compiled program failure is data: a `Result` beside the numbers. On the host it becomes an
+exception, once the result can be looked at; under a trace the numbers of a failed solve become NaN, so that
+a wrong number is never mistaken for a plausible one.
+"""
+
+from enum import IntEnum
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message says what is wrong, where, and what to do."""
+
+
+class SolverError(RuntimeError):
+    """A solve that did not give the answer it promised; the message has the reason and the residual."""
+
+
+class Result(IntEnum):
+    """How a solve ended. Anything but `converged` is a failure."""
+
+    converged = 0
+    iterations = 1
+    steps = 2
+    not_finite = 3
+    negative = 4
+    imbalance = 5
+    singular = 6
+
+
+REASONS = {
+    Result.converged: "converged",
+    Result.iterations: "the linear solver did not reach its tolerance within the allowed iterations; "
+    "steep landscapes and large jumps of D make it slow: refine the grid or ask for a larger rtol",
+    Result.steps: "the time stepping ran out of steps; raise max_steps or ask for a larger rtol",
+    Result.not_finite: "a value that is not a number appeared; look for extreme values in the medium or the source",
+    Result.negative: "the density is negative beyond rounding; ask for a smaller rtol",
+    Result.imbalance: "excitons generated and excitons lost do not balance; ask for a smaller rtol",
+    Result.singular: "nothing removes excitons, so there is no steady state; give a finite lifetime or a quencher",
+}
+
+
+class Solution(eqx.Module):
+    """Populations on the grid, with how they were found.
+
+    `density`: excitons per µm², shape `grid.shape`, with times or intervals leading. `result`: a `Result`, as an
+    integer array. `stats`: `iterations` of the linear solver, relative `residual`, rate `imbalance`, and in time
+    `steps` and the `error` estimated for the stepping.
+    """
+
+    density: Float[Array, "*shape"]
+    result: Int[Array, ""]
+    stats: dict[str, Any]
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether every array in `value` has numbers that can be looked at now."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+
+
+S = TypeVar("S", bound=Solution)
+
+
+def settle(solution: S, throw: bool) -> S:
+    """Raise on the host what failed inside; under a trace make a failed density NaN."""
+    if not is_concrete(solution):
+        failed = solution.result != Result.converged
+        return eqx.tree_at(lambda s: s.density, solution, jnp.where(failed, jnp.nan, solution.density))
+    if throw and int(solution.result) != Result.converged:
+        figures = ", ".join(f"{name} {float(value):.3g}" for name, value in solution.stats.items())
+        raise SolverError(f"{REASONS[Result(int(solution.result))]} ({figures})")
+    return solution

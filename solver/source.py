@@ -1,0 +1,55 @@
+"""Where the excitons start: light integrated over the cells of a grid."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import erf
+from jaxtyping import Array, Float
+
+from excidiff.solver.grid import Grid
+from excidiff.solver.solution import InputError, is_concrete
+
+FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+"""Full width at half maximum of a Gaussian of unit standard deviation, 2.3548."""
+
+
+def gaussian_spot(grid: Grid, *, fwhm, total=1.0, centre=(0.0, 0.0)) -> Float[Array, "rows columns"]:
+    """A Gaussian spot averaged over each cell, so that its sum times the cell area is `total`.
+
+    `fwhm`: µm. `total`: excitons/ns as a generation, excitons as an initial state. `centre`: (x, y), µm. Periodic
+    axes see the spot's images; on other axes what falls outside the grid is not lost but spread in proportion. Every
+    argument may be traced and differentiated. Raises `InputError` for a width that is not positive or a centre
+    outside the grid.
+    """
+    if is_concrete(fwhm) and not (np.isfinite(fwhm) and fwhm > 0):
+        raise InputError(f"gaussian_spot(fwhm={fwhm!r}): expected a positive width in µm")
+    if len(centre) != 2:
+        raise InputError(f"gaussian_spot(centre={centre!r}): expected (x, y) in µm")
+    for name, c, extent in zip("xy", centre, grid.extent[::-1], strict=True):
+        if is_concrete((c, extent)) and not abs(c) <= extent / 2:
+            raise InputError(f"gaussian_spot(centre=…): {name} = {c} µm lies outside the grid, |{name}| ≤ {extent / 2}")
+    x, y = centre
+    rows = _profile(grid.shape[0], grid.spacing[0], grid.periodic[0], fwhm, y)
+    columns = _profile(grid.shape[1], grid.spacing[1], grid.periodic[1], fwhm, x)
+    return total / grid.cell_area * rows[:, None] * columns[None, :]
+
+
+def _profile(count: int, spacing, periodic: bool, fwhm, centre) -> Float[Array, " count"]:
+    """Share of a one-dimensional Gaussian in each of `count` cells; the shares sum to one."""
+    if count == 1:
+        return jnp.ones(1)
+    edges = (jnp.arange(count + 1) - count / 2) * spacing
+    scale = FWHM / (np.sqrt(2.0) * fwhm)
+    period = count * spacing
+    images = range(-2, 3) if periodic else (0,)
+    shares = sum(jnp.diff(erf((edges - centre - i * period) * scale)) for i in images)
+    return shares / jnp.sum(shares)
+
+
+def check_source(name: str, source, grid: Grid) -> Float[Array, "rows columns"]:
+    """`source` as a finite map of `grid.shape`, or an `InputError` that names it."""
+    if np.shape(source) != grid.shape:
+        raise InputError(f"{name}: shape {np.shape(source)}; expected a map of grid.shape {grid.shape}")
+    if is_concrete(source) and not np.isfinite(np.asarray(source)).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(source)))[0])
+        raise InputError(f"{name}: not finite at {index}; mask or fill it first")
+    return jnp.asarray(source, None if np.issubdtype(jnp.result_type(source), np.floating) else float)
