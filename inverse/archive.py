@@ -1,0 +1,95 @@
+"""One netCDF file for a result: its document as text, and for every measurement a group of arrays with axes in µm.
+
+The file is plain netCDF-4: `xarray.open_datatree`, `ncdump` and MATLAB read it. The text variable `document` holds
+what has no axes (values, verdicts, settings), so that a result comes back exactly as it was saved.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from excidiff.inverse.storage import write_whole
+from excidiff.solver.solution import InputError
+
+FORMAT = "excidiff result 1"
+_VARIABLES = {
+    "counts": ("photons measured in each pixel, offset and gain taken out", "photons"),
+    "model": ("photons expected in each pixel under the fitted model", "photons"),
+    "variance": ("variance of the counts under the fitted model", "photons^2"),
+    "mask": ("1 where the pixel was used in the fit", "1"),
+}
+
+
+def write_archive(path: str | Path, document: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Save `document` (JSON-ready) and `groups` ({group: {variable: (ny, nx) array, "pixel_size": (y, x) µm}})."""
+    import h5netcdf
+
+    text = json.dumps(document, allow_nan=False, ensure_ascii=False)
+
+    def write(temporary: Path) -> None:
+        with h5netcdf.File(temporary, "w") as file:
+            file.attrs["format"] = FORMAT
+            file.attrs["title"] = "luminescence images, fitted model and parameters"
+            _write_text(file, text)
+            for name, arrays in groups.items():
+                _write_group(file.create_group(name), arrays)
+
+    return write_whole(path, write)
+
+
+def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+    """The document and the arrays of `write_archive`. Raises `InputError` for a torn or foreign file."""
+    import h5netcdf
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; give the result.nc that `excidiff fit` wrote")
+    try:
+        with h5netcdf.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT:
+                raise InputError(f"{path}: not a result of excidiff (or of another version: {FORMAT!r} is wanted)")
+            text = file.variables["document"][()]
+            text = text.item() if isinstance(text, np.ndarray) else text
+            document = json.loads(text if isinstance(text, str) else bytes(text).decode("utf-8"))
+            groups = {
+                name: {
+                    key: np.asarray(variable[...]) for key, variable in group.variables.items() if variable.ndim == 2
+                }
+                for name, group in file.groups.items()
+            }
+    except (OSError, KeyError, ValueError, RuntimeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: cannot be read as a result of excidiff, it is damaged or of another kind") from error
+    return document, groups
+
+
+def _write_text(file: Any, text: str) -> None:
+    import h5py
+
+    variable = file.create_variable("document", (), dtype=h5py.string_dtype("utf-8"))
+    variable[...] = text
+    variable.attrs["long_name"] = "the result as JSON: values, errors, verdicts, settings"
+
+
+def _write_group(group: Any, arrays: Mapping[str, Any]) -> None:
+    pixel_size = arrays["pixel_size"]
+    shape = np.shape(arrays["counts"])
+    group.dimensions = {"y": shape[0], "x": shape[1]}
+    for axis, count, pitch in zip("yx", shape, pixel_size, strict=True):
+        centres = (np.arange(count) - 0.5 * (count - 1)) * pitch
+        variable = group.create_variable(axis, (axis,), data=centres)
+        variable.attrs["units"] = "um"
+        variable.attrs["long_name"] = f"pixel centres along {axis}, from the image's centre"
+    for name, (meaning, unit) in _VARIABLES.items():
+        values = arrays.get(name)
+        if values is None:
+            continue
+        values = np.asarray(values)
+        stored = values.astype(np.uint8) if values.dtype == bool else values
+        variable = group.create_variable(name, ("y", "x"), data=stored, compression="gzip", compression_opts=4)
+        variable.attrs["long_name"] = meaning
+        variable.attrs["units"] = unit

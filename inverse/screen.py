@@ -1,0 +1,128 @@
+"""A result on one screen of text, for the terminal and the notebook."""
+
+import html
+import textwrap
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from excidiff.inverse.wording import (
+    counted,
+    in_cm2_per_s,
+    interval,
+    label,
+    origin_for_people,
+    probability,
+    value_with_error,
+)
+
+WIDTH = 96
+PER_IMAGE = ("centre_x", "centre_y", "amplitude", "background")
+
+
+class Shown(Protocol):
+    """What a result must offer to be shown: the fields of `FitResult`."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def verdicts(self) -> tuple[str, ...]: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+    @property
+    def measurements(self) -> tuple[Any, ...]: ...
+    @property
+    def images(self) -> tuple[Any, ...]: ...
+    @property
+    def scatter(self) -> Mapping[str, Any]: ...
+    @property
+    def goodness(self) -> Mapping[str, Any]: ...
+
+
+def rows(result: Shown) -> list[tuple[str, str, str]]:
+    """Per parameter worth a reader's time: label, value ± error with unit, remark. Main results first."""
+    return [
+        (label(name), value_with_error(entry.value, entry.stderr, entry.unit), remark(name, entry))
+        for name, entry in result.parameters.items()
+        if not (len(result.images) > 1 and name in PER_IMAGE)
+    ]
+
+
+def remark(name: str, entry: Any) -> str:
+    """What belongs beside a value: that it was given, is on a bound or undetermined, else its 95 % interval."""
+    if not entry.identifiable:
+        return "not determined by these data"
+    parts = []
+    if entry.origin != "fitted":
+        parts.append(origin_for_people(entry.origin))
+    if name == "diffusivity":
+        parts.append(f"= {in_cm2_per_s(entry.value, entry.stderr)}")
+    if entry.at_bound:
+        parts.append("at its bound")
+    if bounds := interval(entry.interval95, entry.stderr):
+        parts.append(f"95 %: {bounds}")
+    return ", ".join(part for part in parts if part)
+
+
+def images_in_words(result: Shown) -> str:
+    """ "12 images, 1 flagged": how many measurements there are and how they fared."""
+    statuses = [measurement.status for measurement in result.measurements]
+    parts = [counted(len(result.images), "image")]
+    parts += [f"{statuses.count(status)} {status}" for status in ("flagged", "failed") if status in statuses]
+    return ", ".join(parts)
+
+
+def goodness_in_words(goodness: Mapping[str, Any]) -> str:
+    """The deviance over its expectation and the probability of one this large; empty when unknown."""
+    ratio = goodness.get("deviance_ratio")
+    if ratio is None:
+        return ""
+    return f"deviance / expected {ratio:.3f}, p = {probability(goodness.get('p_value'))}"
+
+
+def scatter_in_words(result: Shown) -> list[str]:
+    """One line per parameter: how much the images differ among themselves."""
+    lines = []
+    for name, entry in result.scatter.items():
+        if isinstance(entry, Mapping) and entry.get("std") is not None and (entry.get("n") or 0) > 1:
+            known = result.parameters.get(name)
+            unit = known.unit if known is not None else ""
+            spread = value_with_error(entry["mean"], entry["std"], unit)
+            lines.append(f"{label(name)}: {spread} (mean and standard deviation of {entry['n']})")
+    return lines
+
+
+def one_screen(result: Shown) -> str:
+    """The result as plain text: status, values, goodness, scatter, verdicts, warnings."""
+    lines = [f"{result.status}: {images_in_words(result)}", *_wrapped(result.model, "  ", "  "), ""]
+    table = rows(result)
+    if table:
+        widths = [max(len(row[column]) for row in table) for column in (0, 1)]
+        lines += [f"  {name:<{widths[0]}}  {value:<{widths[1]}}  {note}".rstrip() for name, value, note in table]
+        lines.append("")
+    if fitness := goodness_in_words(result.goodness):
+        lines.append(f"  goodness of fit: {fitness}")
+    lines += [f"  between images, {line}" for line in scatter_in_words(result)]
+    for sign, sentences in (("•", result.verdicts), ("!", result.warnings)):
+        for sentence in sentences:
+            lines += _wrapped(sentence, f"  {sign} ", "    ")
+    return "\n".join(lines).rstrip()
+
+
+def html_table(result: Shown) -> str:
+    """The result as a small table for a notebook."""
+    body = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(name)}</th><td>{html.escape(value)}</td>"
+        f"<td>{html.escape(note)}</td></tr>"
+        for name, value, note in rows(result)
+    )
+    notes = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in (*result.verdicts, *result.warnings))
+    head = html.escape(f"{result.status}: {images_in_words(result)}")
+    return f"<div><strong>{head}</strong><br>{html.escape(result.model)}<table>{body}</table><ul>{notes}</ul></div>"
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest)
