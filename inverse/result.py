@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from excidiff.inverse.archive import read_archive, write_archive
+from excidiff.inverse.report import write_report
 from excidiff.inverse.screen import html_table, one_screen
 from excidiff.solver.solution import InputError
 
@@ -107,14 +108,12 @@ class Measurement:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> "Measurement":
         """The inverse of `to_dict`, with the arrays beside it."""
-        scalars = {key: document[key] for key in ("kind", "file", "status", "reason", "goodness", "window")}
+        given: dict[str, Any] = {name: (arrays or {}).get(name) for name in ARRAYS}
+        given |= {name: document[name] for name in ("kind", "file", "status", "reason", "goodness", "window")}
+        given["parameters"] = _parameters_from_dict(document["parameters"])
         pixel_size = document["pixel_size"]
-        return cls(
-            **scalars,
-            parameters=_parameters_from_dict(document["parameters"]),
-            pixel_size=None if pixel_size is None else tuple(pixel_size),
-            **{name: (arrays or {}).get(name) for name in ARRAYS},
-        )
+        given["pixel_size"] = None if pixel_size is None else tuple(pixel_size)
+        return cls(**given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,8 +201,6 @@ class FitResult:
 
     def report(self, path: str | Path) -> Path:
         """Write the page to show: one self-contained HTML file drawn from this result."""
-        from excidiff.inverse.report import write_report
-
         return write_report(self, path)
 
     def __repr__(self) -> str:

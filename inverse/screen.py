@@ -80,7 +80,8 @@ def goodness_in_words(goodness: Mapping[str, Any]) -> str:
     ratio = goodness.get("deviance_ratio")
     if ratio is None:
         return ""
-    return f"deviance / expected {ratio:.3f}, p = {probability(goodness.get('p_value'))}"
+    chance = goodness.get("p_value")
+    return f"deviance / expected {ratio:.3f}" + ("" if chance is None else f", p = {probability(chance)}")
 
 
 def scatter_in_words(result: Shown) -> list[str]:

@@ -1,0 +1,298 @@
+"""The page to show a colleague: the value and its error first, then what it rests on.
+
+Drawn from a result's saved values alone, so that a report made years later is the one made on the day of the fit.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from excidiff.inverse import figures, page
+from excidiff.inverse.screen import goodness_in_words, images_in_words, remark, scatter_in_words
+from excidiff.inverse.storage import inside, plain_name, write_text, write_whole
+from excidiff.inverse.wording import (
+    digits,
+    in_cm2_per_s,
+    interval,
+    label,
+    probability,
+    unit_for_people,
+    value_with_error,
+)
+
+HEADLINES = ("diffusion_length", "diffusivity", "lifetime")
+STATUS = {
+    "converged": "The fit converged",
+    "partial": "Some measurements could not be used",
+    "failed": "The fit failed",
+}
+DECONVOLVED = (
+    "Many papers quote a third length, from widths alone: √(FWHM² of the luminescence − FWHM² of the laser) / 2.355. "
+    "Here it is {phrase}, {share:.0f} % of the diffusion length. It would be a displacement if every exciton lived "
+    "equally long. They do not: many recombine early, near the spot, and make a sharp peak; few live long and make a "
+    "faint, wide tail that the width at half height does not see. Compare it only with numbers obtained likewise."
+)
+CITATION = "Please cite excidiff with its version; CITATION.cff in its repository has the entry."
+
+
+def write_report(result: Any, path: str | Path) -> Path:
+    """Write the report of `result` (a `FitResult`) as one self-contained HTML file, whole or not at all."""
+    return write_text(path, report_page(result))
+
+
+def write_figures(result: Any, folder: Path) -> list[Path]:
+    """PNG and SVG of every image's overview and of the values of all images, into `folder`, which exists."""
+    drawings = {
+        f"image_{number:02d}_{plain_name(PurePath(measurement.file).stem)}": figures.overview(measurement, result.laser)
+        for number, measurement in enumerate(result.images, 1)
+        if measurement.counts is not None
+    }
+    if len(result.images) > 1:
+        drawings["images"] = figures.scatter_figure(result.images, result.parameters.get("diffusion_length"))
+    written = []
+    for name, figure in drawings.items():
+        for kind in ("png", "svg"):
+            data = figures.encode(figure, kind)
+            written.append(
+                write_whole(inside(folder, f"{name}.{kind}"), lambda path, data=data: path.write_bytes(data))
+            )
+    return written
+
+
+def report_page(result: Any) -> str:
+    """The report of `result` as HTML text."""
+    return page.document(
+        f"{_headline(result)[1]} – excidiff",
+        [
+            _opening(result),
+            page.section("What the data say", _sentences(result)),
+            page.section("Values", _values(result)),
+            page.section("The images against each other", *_spread(result)),
+            page.section("Each image", *(_measurement(entry, result.laser) for entry in result.images)),
+            page.section("The laser", _measurement(result.laser) if result.laser is not None else ""),
+            page.section("Three lengths, never confused", *_lengths(result)),
+            page.section("All images in numbers", _images_table(result)),
+            page.section("Methods, to paste into a paper", page.paragraph(result.methods)),
+            page.section("Where it comes from", *_origin(result)),
+            f"<footer>{page.text(CITATION)}</footer>",
+        ],
+    )
+
+
+def _headline(result: Any) -> tuple[str, str]:
+    """(name, phrase) of the main value: the first of the headlines that the data determine."""
+    for name in HEADLINES:
+        entry = result.parameters.get(name)
+        if entry is not None and entry.value is not None and entry.origin != "given":
+            return name, f"{label(name)} {value_with_error(entry.value, entry.stderr, entry.unit)}"
+    return "", STATUS[result.status]
+
+
+def _opening(result: Any) -> str:
+    name, phrase = _headline(result)
+    parts = ["<header>", "<h1>excidiff: how far excitons travel</h1>"]
+    if name:
+        entry = result.parameters[name]
+        number, error = digits(entry.value, entry.stderr)
+        shown = f'{number}<span class="error"> ± {error}</span>' if error else number
+        parts.append(f'<p class="value">{shown} <small>{page.text(unit_for_people(entry.unit))}</small></p>')
+        bounds = interval(entry.interval95, entry.stderr)
+        tail = f", 95 % interval {bounds} {unit_for_people(entry.unit)}" if bounds else ""
+        parts.append(f'<p class="name">{page.text(label(name) + tail)}</p>')
+    else:
+        parts.append(f'<p class="value">{page.text(phrase)}</p>')
+    others = [other for other in HEADLINES if other != name and other in result.parameters]
+    items = "".join(_aside(other, result.parameters[other]) for other in others)
+    parts.append(f'<ul class="also">{items}</ul>' if items else "")
+    state = f"{STATUS[result.status]}: {images_in_words(result)}"
+    parts.append(f'<p class="status {page.text(result.status)}">{page.text(state)}</p>')
+    parts += [page.paragraph(f"Model: {result.model}."), "</header>"]
+    return "\n".join(part for part in parts if part)
+
+
+def _aside(name: str, entry: Any) -> str:
+    """A smaller headline: value, name, and the unit people quote."""
+    value = value_with_error(entry.value, entry.stderr, entry.unit) if entry.identifiable else "not determined"
+    note = label(name)
+    if name == "diffusivity" and entry.identifiable and entry.value is not None:
+        note += f", {in_cm2_per_s(entry.value, entry.stderr)}"
+    if entry.origin == "given":
+        note += ", given"
+    return f"<li><strong>{page.text(value)}</strong><span>{page.text(note)}</span></li>"
+
+
+def _sentences(result: Any) -> str:
+    items = [f"<li>{page.text(sentence)}</li>" for sentence in result.verdicts]
+    items += [f'<li class="warning">Warning: {page.text(sentence)}</li>' for sentence in result.warnings]
+    return f'<ul class="verdicts">{"".join(items)}</ul>' if items else ""
+
+
+def _values(result: Any) -> str:
+    own = result.images[0].parameters if len(result.images) == 1 else {}
+    entries = {**result.parameters, **{name: entry for name, entry in own.items() if name not in result.parameters}}
+    rows = [
+        (label(name), value_with_error(entry.value, entry.stderr, entry.unit), remark(name, entry))
+        for name, entry in entries.items()
+    ]
+    fitness = goodness_in_words(result.goodness)
+    caption = (
+        f"Errors are one standard error. Goodness of fit: {fitness}." if fitness else "Errors are one standard error."
+    )
+    return page.table(caption, ("quantity", "value", "remark"), rows)
+
+
+def _spread(result: Any) -> list[str]:
+    if len(result.images) < 2:
+        return []
+    mean = result.parameters.get("diffusion_length")
+    drawn = figures.encode(figures.scatter_figure(result.images, mean), "svg")
+    alternative = (
+        "Diffusion length of each image with its standard error, and the weighted mean as a line with its own."
+    )
+    words = "The line is the weighted mean; its band counts what all images share, such as the laser's width, once."
+    return [
+        f'<figure class="wide">{page.picture(drawn, "svg+xml", alternative)}</figure>',
+        page.paragraph(words),
+        *(page.paragraph(f"Scatter between images, {line}.") for line in scatter_in_words(result)),
+    ]
+
+
+def _measurement(measurement: Any, laser: Any = None) -> str:
+    head = f"<h3>{page.text(PurePath(measurement.file).name)}</h3>"
+    if measurement.status != "fitted":
+        head += f'<p class="{measurement.status}">{measurement.status}: {page.text(measurement.reason or "")}</p>'
+    if measurement.counts is None:
+        return f'<article class="measurement">{head}</article>'
+    summary = [_phrase(measurement, name) for name in ("diffusion_length", "laser_fwhm")]
+    summary.append(goodness_in_words(measurement.goodness))
+    head += page.paragraph("; ".join(part for part in summary if part))
+    return f'<article class="measurement">{head}<div class="panels">{_panels(measurement, laser)}</div></article>'
+
+
+def _phrase(measurement: Any, name: str) -> str:
+    entry = measurement.parameters.get(name)
+    return "" if entry is None else f"{label(name)} {value_with_error(entry.value, entry.stderr, entry.unit)}"
+
+
+def _panels(measurement: Any, laser: Any) -> str:
+    """Image, model, residual as bare pixels with a scale bar and a colour key, then the radial profile."""
+    file = PurePath(measurement.file).name
+    top = float(max(measurement.counts.max(), 1.0))
+    limit = figures.SIGMAS
+    parts = [_map(measurement, measurement.counts, "image", f"measured photons of {file}", (0.0, top), "photons")]
+    if measurement.model is not None:
+        parts.append(_map(measurement, measurement.model, "model", f"fitted model of {file}", (0.0, top), "photons"))
+        what = f"residual of {file} in standard deviations"
+        parts.append(_map(measurement, measurement.residual, "residual", what, (-limit, limit), "standard deviations"))
+    drawn = figures.encode(figures.profile_figure(measurement, laser), "svg")
+    alternative = f"Photons per pixel of {file} against the distance from the centre, measured and modelled."
+    caption = "<figcaption><b>radial profile</b>, means over rings one pixel wide</figcaption>"
+    parts.append(f'<figure class="profile">{page.picture(drawn, "svg+xml", alternative)}{caption}</figure>')
+    return "".join(parts)
+
+
+def _map(measurement: Any, values: Any, title: str, alternative: str, scale: tuple[float, float], unit: str) -> str:
+    low, high = scale
+    diverging = low < 0
+    drawn = figures.map_png(values, low, high, diverging=diverging)
+    dy, dx = measurement.pixel_size or (1.0, 1.0)
+    rows, columns = measurement.counts.shape
+    # Pixels that are not square keep their true proportions.
+    stretch = f' style="aspect-ratio: {columns * dx:.6g} / {rows * dy:.6g}"'
+    picture = page.picture(drawn, "png", f"Map: {alternative}").replace("<img", f"<img{stretch}", 1)
+    ticks = (f"{low:+.0f}", f"{high:+.0f}") if diverging else (f"{low:.0f}", f"{high:.4g}")
+    key = (
+        f'<span class="key">{ticks[0]}<i style="background: linear-gradient(90deg, {figures.gradient(diverging)})"></i>'
+        f"{ticks[1]}</span>"
+    )
+    bar = "" if diverging else _scale_bar(columns * dx)
+    return (
+        f'<figure><div class="map">{picture}{bar}</div><figcaption><b>{title}</b>, {page.text(unit)}{key}</figcaption>'
+        "</figure>"
+    )
+
+
+def _scale_bar(width: float) -> str:
+    """A bar of a round length, about a quarter of the image's width in µm."""
+    lengths = [step * 10.0**power for power in range(-3, 4) for step in (1, 2, 5)]
+    nice = max((length for length in lengths if length <= 0.35 * width), default=0.0)
+    if nice == 0.0:
+        return ""
+    words = f"{nice:g} µm" if nice >= 0.5 else f"{1000 * nice:g} nm"
+    return f'<span class="bar" style="width: {100 * nice / width:.3f}%">{words}</span>'
+
+
+def _lengths(result: Any) -> list[str]:
+    full, gaussian = (result.parameters.get(name) for name in ("diffusion_length", "deconvolved_length"))
+    if full is None or full.value is None:
+        return []
+    root = 2.0**0.5
+    length = value_with_error(full.value, full.stderr, full.unit)
+    spread = value_with_error(root * full.value, None if full.stderr is None else root * full.stderr, full.unit)
+    parts = [
+        f"The diffusion length √(Dτ) is {length}. "
+        f"The root-mean-square displacement along one axis, √(2Dτ), is {spread}."
+    ]
+    if gaussian is not None and gaussian.value is not None:
+        phrase = value_with_error(gaussian.value, gaussian.stderr, gaussian.unit)
+        share = 100.0 * gaussian.value / full.value
+        parts.append(DECONVOLVED.format(phrase=phrase, share=share))
+    return [page.paragraph(part) for part in parts]
+
+
+def _images_table(result: Any) -> str:
+    names = [name for name in ("diffusion_length", "deconvolved_length", "amplitude", "background")
+             if any(name in entry.parameters for entry in result.images)]  # fmt: skip
+    rows, classes, units = [], [], dict.fromkeys(names, "")
+    for entry in result.images:
+        shown = []
+        for name in names:
+            cell = entry.parameters.get(name)
+            shown.append("–" if cell is None else value_with_error(cell.value, cell.stderr))
+            units[name] = units[name] or ("" if cell is None else unit_for_people(cell.unit))
+        fit = [_ratio(entry.goodness), probability(entry.goodness.get("p_value"))]
+        rows.append([PurePath(entry.file).name, entry.status, *shown, *fit, entry.reason or ""])
+        classes.append("" if entry.status == "fitted" else entry.status)
+    titles = [f"{label(name)} ({unit})" if unit else label(name) for name, unit in units.items()]
+    head = ("file", "status", *titles, "deviance / expected", "p", "why")
+    if not any(entry.reason for entry in result.images):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    return page.table("Values per image with one standard error.", head, rows, classes)
+
+
+def _ratio(goodness: Mapping[str, Any]) -> str:
+    value = goodness.get("deviance_ratio")
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _origin(result: Any) -> list[str]:
+    """The inputs with their hashes, the software, and how to run it again."""
+    run = result.settings.get("run") or {}
+    inputs: Sequence[Mapping[str, Any]] = run.get("inputs") or [
+        {"role": entry.kind, "path": entry.file} for entry in result.measurements
+    ]
+    rows = [
+        (PurePath(str(entry["path"])).name, str(entry.get("role", "")), str(entry.get("sha256", "–")))
+        for entry in inputs
+    ]
+    given = [(name.replace("_", " "), _shown(value)) for name, value in result.settings.items()
+             if name != "run" and value not in (None, {}, [])]  # fmt: skip
+    software = ", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items())
+    parts = [
+        page.table("Input files.", ("file", "used as", "SHA-256"), rows),
+        page.table("Settings of the fit.", ("setting", "value"), given),
+        page.paragraph(f"Software: {software}." if software else ""),
+    ]
+    if run.get("command"):
+        parts += ["<p>This result was made by</p>", f"<pre><code>{page.text(run['command'])}</code></pre>"]
+        parts += ["<p>and is made again, with its inputs checked, by</p>"]
+        parts += ["<pre><code>excidiff rerun run.toml</code></pre>"]
+    return parts
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} = {_shown(entry)}" for name, entry in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_shown(entry) for entry in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
