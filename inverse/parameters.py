@@ -1,0 +1,109 @@
+"""The parameters of a fit by name: units, what is positive, what is fixed, bounded or already known.
+
+The fit works with natural numbers of its own: the logarithm of what is positive (a free fit of L returns −L as happily
+as L), the plain value of centre and background. People see house units: µm, ns, µm²/ns, photons.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+from jaxtyping import Float64
+
+from excidiff.solver.solution import InputError
+
+STEADY = ("diffusion_length", "width", "centre_x", "centre_y", "amplitude", "background")
+GATED = ("diffusivity", "lifetime", "width", "centre_x", "centre_y", "amplitude", "background")
+LASER = ("width", "centre_x", "centre_y", "amplitude", "background")
+
+UNITS = {
+    "diffusion_length": "um",
+    "deconvolved_length": "um",
+    "diffusivity": "um^2/ns",
+    "lifetime": "ns",
+    "width": "um",
+    "laser_fwhm": "um",
+    "psf_fwhm": "um",
+    "centre_x": "um",
+    "centre_y": "um",
+    "amplitude": "photons",
+    "background": "photons/pixel",
+}
+POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "amplitude"})
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What the person says of the parameters, in house units.
+
+    fixed: name → value. bounds: name → (lower, upper), either None. tied: names of centre coordinates that
+    the laser image shares with the others. Raises InputError for unknown names and impossible values.
+    """
+
+    fixed: Mapping[str, float]
+    bounds: Mapping[str, tuple[float | None, float | None]]
+    tied: tuple[str, ...] = ()
+
+    def check(self, names: tuple[str, ...]) -> None:
+        """Refuse names that are not among `names`, values that cannot be, and the same parameter constrained twice."""
+        known = tuple(name for name in names if name != "width")
+        for name in (*self.fixed, *self.bounds, *self.tied):
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise InputError(f"unknown parameter {name!r}{hint} This fit has {', '.join(known)}")
+        for name, value in self.fixed.items():
+            _check_value(name, value, "fixed")
+            if name in self.bounds:
+                raise InputError(f"{name} is both fixed and bounded; choose one")
+        for name, (low, high) in self.bounds.items():
+            low, high = _open(low, -np.inf), _open(high, np.inf)
+            if np.isnan(low) or np.isnan(high) or not low < high:
+                raise InputError(f"bounds of {name} = ({low:g}, {high:g}): the lower must be less than the upper")
+            if name in POSITIVE and high <= 0:
+                raise InputError(f"bounds of {name} = ({low:g}, {high:g}): it is positive, and so must be the upper")
+        for name in self.tied:
+            if name not in ("centre_x", "centre_y"):
+                raise InputError(f"tied = {name!r}: only centre_x and centre_y can be tied to the laser image")
+            if name in self.fixed:
+                raise InputError(f"{name} is both fixed and tied to the laser image; choose one")
+
+    def apply(
+        self, names: tuple[str, ...], lower: Float64[np.ndarray, " P"], upper: Float64[np.ndarray, " P"]
+    ) -> tuple[Float64[np.ndarray, " P"], Float64[np.ndarray, " P"]]:
+        """Narrow natural limits by the person's bounds; returns (lower, upper) as the fit's own numbers."""
+        lower, upper = lower.copy(), upper.copy()
+        for name, (low, high) in self.bounds.items():
+            index = names.index(name)
+            if low is not None and (low > 0 or name not in POSITIVE):
+                lower[index] = max(lower[index], inner(name, low))
+            if high is not None:
+                upper[index] = min(upper[index], inner(name, high))
+        return lower, upper
+
+
+def inner(name: str, value: float) -> float:
+    """A house value as the fit's own number: log for what is positive."""
+    return float(np.log(value)) if name in POSITIVE else float(value)
+
+
+def outer(name: str, value: float) -> float:
+    """The fit's own number as a house value."""
+    return float(np.exp(value)) if name in POSITIVE else float(value)
+
+
+def scale(name: str, value: float) -> float:
+    """d(house value)/d(own number) at the own number `value`: turns a standard error of one into one of the other."""
+    return float(np.exp(value)) if name in POSITIVE else 1.0
+
+
+def _check_value(name: str, value: float, how: str) -> None:
+    good = np.isfinite(value) and (value > 0 or name not in POSITIVE)
+    if not good:
+        kind = "a positive finite number" if name in POSITIVE else "a finite number"
+        raise InputError(f"{how} {name} = {value!r}; give {kind} in {UNITS[name]}")
+
+
+def _open(bound: float | None, otherwise: float) -> float:
+    return otherwise if bound is None else float(bound)

@@ -1,0 +1,161 @@
+"""Expected images of a uniform film, exactly: a superposition of spreading Gaussians, each integrated over the pixels.
+
+Light emitted at age t comes from a Gaussian of variance s² + 2Dt, where s² is the variance of laser ⊗ PSF, because
+diffusion and a Gaussian blur commute in a uniform film (VERIFICATION 1 and 7). The fraction of all photons that falls
+into pixel (i, j) is therefore
+
+    steady     f_ij = ∫₀^∞ e^{−u} P_i(s² + 2L²u) P_j(s² + 2L²u) du                       (u = t/τ, L² = Dτ)
+    gate       f_ij = ∫_{t0}^{t1} e^{−t/τ} P_i(s² + 2Dt) P_j(s² + 2Dt) dt/τ
+    laser      f_ij = P_i(s²) P_j(s²)
+
+with P_j(v) = ½[erf((x_{j+½} − c)/√2v) − erf((x_{j−½} − c)/√2v)], the part of a Gaussian inside one pixel. Each integral
+is a sum over Q nodes of products of a row and a column, so an image costs a (ny × Q)(Q × nx) product: no grid, no box,
+no aliasing, any centre, any pixel, any rectangle. With the 40 nodes of `steady_nodes` the relative error at the
+centre is below 1e-8 for every L and s up to L = 100 s.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.scipy.special import erf
+from jaxtyping import Array, Float, Float64
+
+SQRT_PI = float(np.sqrt(np.pi))
+
+
+class Superposition(NamedTuple):
+    """Weights and variances (µm²) of the Gaussians that make up each frame, with their derivatives.
+
+    `weight`, `variance`: (frames, nodes); `d_weight`, `d_variance`: (parameters, frames, nodes), along the
+    parameters that shape the spot (log diffusion length and log width, or log diffusivity, log lifetime, log width).
+    """
+
+    weight: Float[Array, "F Q"]
+    variance: Float[Array, "F Q"]
+    d_weight: Float[Array, "P F Q"]
+    d_variance: Float[Array, "P F Q"]
+
+
+def steady_nodes(step: float = 0.45, left: float = -14.0, right: float = 3.3) -> Float64[np.ndarray, "2 Q"]:
+    """Nodes u and weights w with ∫₀^∞ e^{−u} g(u) du ≈ Σ w g(u), for g smooth in log u.
+
+    The trapezoidal rule in v = log u has the error e^{−π²/step}, as e^{−e^v} is bounded in the strip |Im v| < π/2. The
+    infinitely many nodes left of `left` form two geometric series and are replaced by the one node that keeps
+    their zeroth and first moments. The weights are scaled to sum to one: no photon is lost.
+    """
+    u = np.exp(np.arange(left, right, step))
+    ratio = np.exp(-step)
+    first = u[0] * ratio / (1 - ratio)
+    second = u[0] ** 2 * ratio**2 / (1 - ratio**2)
+    nodes = np.concatenate([[second / first], u])
+    weights = np.concatenate([[step * first], step * u]) * np.exp(-nodes)
+    return np.stack([nodes, weights / weights.sum()])
+
+
+def gate_nodes(gates: Float64[np.ndarray, "F 2"], order: int = 16) -> Float64[np.ndarray, "2 F Q"]:
+    """Gauss–Legendre nodes and weights (ns) of each gate [t0, t1].
+
+    The integrand's nearest singularity is at t = −s²/2D, so `order` nodes err by about ρ^{−2·order} with
+    ρ = a + √(a² − 1), a = 1 + s²/(D (t1 − t0)) for a gate that starts at zero: 1e-9 at 16 nodes for a = 1.22.
+    """
+    x, w = np.polynomial.legendre.leggauss(order)
+    middle, half = gates.mean(axis=1)[:, None], np.diff(gates, axis=1) / 2
+    return np.stack([middle + half * x, half * w])
+
+
+def steady(shape: Float[Array, "2"], nodes: Float[Array, "2 Q"]) -> Superposition:
+    """The steady spot: `shape` = (log L, log s) with L and s in µm; one frame."""
+    length2, width2 = jnp.exp(2 * shape[0]), jnp.exp(2 * shape[1])
+    age, weight = nodes[0][None], nodes[1][None]
+    spread = 2 * length2 * age
+    d_variance = jnp.stack([2 * spread, jnp.full_like(spread, 2 * width2)])
+    return Superposition(weight, width2 + spread, jnp.zeros_like(d_variance), d_variance)
+
+
+def gated(shape: Float[Array, "3"], nodes: Float[Array, "2 F Q"]) -> Superposition:
+    """Gates after a pulse: `shape` = (log D, log τ, log s), D in µm²/ns, τ in ns; `nodes` from `gate_nodes`."""
+    diffusivity, lifetime, width2 = jnp.exp(shape[0]), jnp.exp(shape[1]), jnp.exp(2 * shape[2])
+    age, spread = nodes[0] / lifetime, 2 * diffusivity * nodes[0]
+    weight = nodes[1] * jnp.exp(-age) / lifetime
+    nothing = jnp.zeros_like(weight)
+    d_weight = jnp.stack([nothing, weight * (age - 1), nothing])
+    d_variance = jnp.stack([spread, nothing, jnp.full_like(spread, 2 * width2)])
+    return Superposition(weight, width2 + spread, d_weight, d_variance)
+
+
+def gaussian(shape: Float[Array, "1"], nodes: Float[Array, "..."] | None = None) -> Superposition:
+    """The laser seen through the optics: one Gaussian, `shape` = (log s,); `nodes` is not used."""
+    width2 = jnp.exp(2 * shape).reshape(1, 1)
+    one = jnp.ones_like(width2)
+    return Superposition(one, width2, jnp.zeros_like(one)[None], 2 * width2[None])
+
+
+def pixel_edges(count: int, size: float) -> Float64[np.ndarray, " n+1"]:
+    """Edges (µm) of `count` pixels of `size` (µm) about the image's centre."""
+    return (np.arange(count + 1) - count / 2) * size
+
+
+def pixel_fractions(
+    spot: Superposition, centre: Float[Array, "2"], x_edges: Float[Array, " nx+1"], y_edges: Float[Array, " ny+1"]
+) -> Float[Array, "F ny nx"]:
+    """The fraction of all the photons that falls into each pixel of each frame; `centre` = (x, y) in µm.
+
+    Differentiable forward and in reverse with respect to everything.
+    """
+    root = jnp.sqrt(2 * spot.variance)[:, :, None]
+    across = _difference(erf((x_edges - centre[0])[None, None, :] / root)) / 2
+    along = _difference(erf((y_edges - centre[1])[None, None, :] / root)) / 2
+    return _superpose(along, spot.weight[:, :, None] * across)
+
+
+def pixel_fractions_and_slopes(
+    spot: Superposition, centre: Float[Array, "2"], x_edges: Float[Array, " nx+1"], y_edges: Float[Array, " ny+1"]
+) -> tuple[Float[Array, "F ny nx"], Float[Array, "P+2 F ny nx"]]:
+    """`pixel_fractions` with its derivatives along the shape parameters, then centre x, centre y.
+
+    With f = Σ_q w Y X, ∂f/∂p = Σ_q [∂w X + w ∂v X_v] Y + w ∂v X Y_v, where X_v is the derivative with respect to the
+    variance v: written out because every product is then a matrix product, several times faster than `jax.jacfwd`
+    of `pixel_fractions`, against which it is tested.
+    """
+    weight, count = spot.weight[:, :, None], spot.d_weight.shape[0]
+    x, x_variance, x_centre = _profile(x_edges - centre[0], spot.variance)
+    y, y_variance, y_centre = _profile(y_edges - centre[1], spot.variance)
+    d_weight, d_variance = spot.d_weight[..., None], (spot.weight[None] * spot.d_variance)[..., None]
+    with_y = d_weight * x[None] + d_variance * x_variance[None]
+    columns = jnp.concatenate([(weight * x)[None], with_y, (weight * x_centre)[None]])
+    products = _superpose(y, _side_by_side(columns), count + 2)
+    products_variance = _superpose(y_variance, _side_by_side(d_variance * x[None]), count)
+    slopes = products[1 : count + 1] + products_variance
+    return products[0], jnp.concatenate([slopes, products[count + 1 :], _superpose(y_centre, weight * x)[None]])
+
+
+def _profile(edges, variance):
+    """One axis of each Gaussian, integrated over the pixels, and its derivatives by variance and by centre."""
+    root = jnp.sqrt(2 * variance)[:, :, None]
+    z = edges[None, None, :] / root
+    bell = jnp.exp(-(z**2))
+    fraction = _difference(erf(z)) / 2
+    by_variance = -_difference(z * bell) / (SQRT_PI * root**2)
+    by_centre = -_difference(bell) / (SQRT_PI * root)
+    return fraction, by_variance, by_centre
+
+
+def _difference(values):
+    return values[..., 1:] - values[..., :-1]
+
+
+def _side_by_side(columns):
+    """(K, F, Q, nx) → (F, Q, K·nx): several products with the same rows become one."""
+    count, frames, nodes, nx = columns.shape
+    return columns.transpose(1, 2, 0, 3).reshape(frames, nodes, count * nx)
+
+
+def _superpose(rows, columns, count: int | None = None):
+    """Σ_q rows[f, q, i] columns[f, q, j], cut again into `count` images when the columns lie side by side."""
+    product = lax.dot_general(rows, columns, (((1,), (1,)), ((0,), (0,))))
+    if count is None:
+        return product
+    frames, ny, wide = product.shape
+    return product.reshape(frames, ny, count, wide // count).transpose(2, 0, 1, 3)

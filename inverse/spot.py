@@ -1,0 +1,324 @@
+"""The fit of one spot: an image (or the gates of one) against the exact film, from start to covariance.
+
+Two fits follow each other. A Gaussian with a background by plain least squares, as width subtraction uses it, gives
+the start and the `deconvolved_length`; the film's own model by maximum likelihood gives everything else.
+What is known beforehand of the width of laser ⊗ PSF enters as `Known`: maximising the likelihood together with that Gaussian is the
+joint fit of this image and the laser image, to the first order in 1/photons.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from excidiff.inverse import prediction
+from excidiff.inverse.data import Camera, Image
+from excidiff.inverse.likelihood import Counts
+from excidiff.inverse.optimise import Knowledge, Optimum, fit
+from excidiff.inverse.parameters import GATED, LASER, STEADY, Constraints, inner, outer
+from excidiff.inverse.start import FWHM, Spot, find_spot
+from excidiff.inverse.uncertainty import covariance
+from excidiff.solver.solution import InputError, SolverError
+
+SMALLEST_LENGTH = 0.02  # of s: a diffusion length below it changes the image by 4e-4 of its width and less
+WIDTHS_NEEDED = 3.0  # spot FWHMs that the image must be wide and high
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What another measurement says of some parameters, in the fit's own numbers: mean and covariance."""
+
+    names: tuple[str, ...]
+    mean: Float64[np.ndarray, " k"]
+    covariance: Float64[np.ndarray, "k k"]
+
+    @property
+    def precision(self) -> Float64[np.ndarray, "k k"]:
+        """The inverse covariance; zero for what is known exactly, which is fixed instead."""
+        exact = np.diagonal(self.covariance) == 0
+        padded = self.covariance + np.diag(exact.astype(float))
+        return np.linalg.inv(padded) * np.outer(~exact, ~exact)
+
+
+@dataclass(frozen=True, eq=False)
+class SpotFit:
+    """One fit: parameters and covariance in the fit's own numbers, expected and measured photoelectrons."""
+
+    names: tuple[str, ...]
+    values: Float64[np.ndarray, " P"]
+    covariance: Float64[np.ndarray, "P P"]
+    information: Float64[np.ndarray, "P P"]
+    slope: Float64[np.ndarray, " P"]
+    moving: Bool[np.ndarray, " P"]
+    blind: tuple[str, ...]
+    at_bound: tuple[str, ...]
+    expected: Float64[np.ndarray, "F ny nx"]
+    photons: Float64[np.ndarray, "F ny nx"]
+    used: Bool[np.ndarray, "F ny nx"]
+    floor: Float64[np.ndarray, "F ny nx"]
+    camera: Camera
+    noise: str
+    converged: bool
+    steps: int
+    again: Callable[..., Optimum]
+
+    def value(self, name: str) -> float:
+        """A parameter in house units."""
+        return outer(name, float(self.values[self.names.index(name)]))
+
+    def error(self, name: str) -> float:
+        """The standard error of the fit's own number: relative, for what is positive."""
+        index = self.names.index(name)
+        return float(np.sqrt(self.covariance[index, index]))
+
+    def profiled(self, name: str, value: float) -> float:
+        """The deviance above its minimum with `name` held at the own number `value`, all else refitted."""
+        index = self.names.index(name)
+        held = self.again(held=index, value=value)
+        return float(held.objective) - float(self.again().objective)
+
+
+def steady_model(parameters, nodes, x_edges, y_edges, flat):
+    """Expected photoelectrons of a steady spot: flat (amplitude f + background), and their derivatives."""
+    return _image(prediction.steady(parameters[:2], nodes), parameters[2:], x_edges, y_edges, flat)
+
+
+def gated_model(parameters, nodes, x_edges, y_edges, flat):
+    """The same for gates after a pulse; the background is per pixel and gate."""
+    return _image(prediction.gated(parameters[:3], nodes), parameters[3:], x_edges, y_edges, flat)
+
+
+def laser_model(parameters, nodes, x_edges, y_edges, flat):
+    """The same for one Gaussian: the laser through the optics."""
+    return _image(prediction.gaussian(parameters[:1], nodes), parameters[1:], x_edges, y_edges, flat)
+
+
+def _image(spot, rest, x_edges, y_edges, flat):
+    fraction, slopes = prediction.pixel_fractions_and_slopes(spot, rest[:2], x_edges, y_edges)
+    amplitude = jnp.exp(rest[2])
+    light = amplitude * flat * fraction
+    return light + rest[3] * flat, jnp.concatenate([amplitude * flat[None] * slopes, light[None], flat[None]])
+
+
+def fit_gaussian(image: Image, noise: str, *, least_squares: bool = False, narrowest: float = 0.0) -> SpotFit:
+    """Fit one Gaussian and a background: by maximum likelihood, or by plain least squares whatever the noise.
+
+    Raises InputError where there is no spot, or the image is narrower than three spot widths.
+    """
+    guess = _guess(image, narrowest)
+    start = np.array([np.log(guess.width), guess.x, guess.y, np.log(guess.amplitude), guess.background])
+    found = _run(LASER, [image], start, "gaussian" if least_squares else noise, laser_model, np.zeros(0))
+    _check_field(image, found.value("width"), found.value("centre_x"), found.value("centre_y"))
+    return found
+
+
+def fit_film(
+    images: Sequence[Image],
+    first: SpotFit,
+    known: Known,
+    constraints: Constraints,
+    noise: str,
+    gates: Float64[np.ndarray, "F 2"] | None = None,
+) -> SpotFit:
+    """Fit the uniform film, steady (one image) or gated (one image per gate), starting from the Gaussian `first`."""
+    width = float(np.exp(known.mean[known.names.index("width")]))
+    spread = max(first.value("width") ** 2 - width**2, (0.3 * width) ** 2)
+    tail = [first.value("centre_x"), first.value("centre_y"), np.log(1.2 * first.value("amplitude"))]
+    background = first.value("background")
+    if gates is None:
+        start = np.array([np.log(spread) / 2, np.log(width), *tail, background])
+        return _run(STEADY, images, start, noise, steady_model, prediction.steady_nodes(), known, constraints)
+    lifetime = _decay(images, gates, background / len(images))
+    start = np.array(
+        [np.log(spread / lifetime), np.log(lifetime), np.log(width), *tail[:2], tail[2], background / len(images)]
+    )
+    return _run(GATED, images, start, noise, gated_model, prediction.gate_nodes(gates), known, constraints)
+
+
+def summed(images: Sequence[Image]) -> Image:
+    """All gates of a movie as one image, to find the spot in."""
+    if len(images) == 1:
+        return images[0]
+    counts = np.sum([image.photons for image in images], axis=0)
+    mask = np.all([image.mask for image in images], axis=0)
+    return replace(
+        images[0],
+        counts=counts,
+        mask=mask,
+        dark=None,
+        uncertainty=np.ones_like(counts),
+        camera=Camera(saturation=np.inf, gain_known=True),
+    )
+
+
+def _run(names, images, start, noise, model, nodes, known=None, constraints=None) -> SpotFit:
+    shape, size = images[0].shape, images[0].spacing
+    padded = tuple(_round_up(n) for n in shape)
+    counts, floor = _counts(images, noise, padded)
+    edges = [prediction.pixel_edges(p, s) + (p - n) / 2 * s for n, p, s in zip(shape, padded, size, strict=True)]
+    knowledge = _knowledge(names, images, counts, known, constraints or Constraints({}, {}), noise)
+    start = _started(names, start, knowledge, constraints, counts)
+    arguments = (nodes, edges[1], edges[0], counts.flat)
+
+    def again(held: int | None = None, value: float = 0.0, begin: np.ndarray | None = None) -> Optimum:
+        these, at = knowledge, np.array(start if begin is None else begin)
+        if held is not None:
+            free = knowledge.free.copy()
+            free[held], at[held] = False, value
+            lower, upper = knowledge.lower.copy(), knowledge.upper.copy()
+            lower[held], upper[held] = min(lower[held], value), max(upper[held], value)
+            these = knowledge._replace(free=free, lower=lower, upper=upper)
+        return fit(model, at, counts, these, arguments, noise=noise)
+
+    best = again()
+    values, slope = np.array(best.parameters), np.array(best.slope)
+    if not np.all(np.isfinite(values)):
+        raise SolverError(f"{images[0].name}: the fit met numbers that are not finite; look for stray pixels")
+    low, high = values <= knowledge.lower, values >= knowledge.upper
+    moving = knowledge.free & ~((low & (slope <= 0)) | (high & (slope >= 0)))
+    information = np.array(best.information)
+    unit = _noise_unit(best, counts, noise, images, int(moving.sum()))
+    cov = covariance(information / unit + knowledge.precision, moving)
+    rows, columns = shape
+    cut = np.s_[:, :rows, :columns]
+    return SpotFit(
+        names=names,
+        values=values,
+        covariance=cov.matrix,
+        information=information / unit,
+        slope=slope / unit,
+        moving=moving,
+        blind=tuple(names[i] for i in cov.blind),
+        at_bound=tuple(name for i, name in enumerate(names) if knowledge.free[i] and not moving[i]),
+        expected=np.array(best.expected)[cut],
+        photons=np.asarray(counts.photons)[cut],
+        used=np.asarray(counts.used)[cut] > 0,
+        floor=np.asarray(counts.floor)[cut] * unit,
+        camera=images[0].camera,
+        noise=noise,
+        converged=bool(best.converged),
+        steps=int(best.steps),
+        again=lambda **kw: again(**{"begin": values, **kw}),
+    )
+
+
+def _noise_unit(best, counts, noise, images, fitted):
+    """The variance of Gaussian noise of unknown size, from the residuals; 1 where the noise is known."""
+    if noise != "gaussian" or images[0].uncertainty is not None:
+        return 1.0
+    residual = np.asarray(counts.photons - best.expected)[np.asarray(counts.used) > 0]
+    return float(residual @ residual) / max(residual.size - fitted, 1)
+
+
+def _counts(images, noise, padded) -> tuple[Counts, np.ndarray]:
+    camera = images[0].camera
+    rows, columns = images[0].shape
+    cut = np.s_[:, :rows, :columns]
+
+    def frame(arrays, fill):
+        whole = np.full((len(images), *padded), fill)
+        whole[cut] = arrays
+        return whole
+
+    ones = np.ones(images[0].shape)
+    if noise == "gaussian":
+        errors = [image.photon_uncertainty for image in images]
+        floor = frame([ones if error is None else error**2 for error in errors], 1.0)
+    else:
+        floor = frame([np.full(image.shape, variance_floor(image.camera)) for image in images], 0.0)
+    flat = frame([ones if image.flat is None else image.flat for image in images], 1.0)
+    used = frame([image.mask for image in images], 0.0)
+    photons = np.where(used > 0, frame([image.photons for image in images], 0.0), 0.0)
+    return Counts(photons, used, flat, floor, np.asarray(camera.excess_noise)), floor
+
+
+def variance_floor(camera: Camera) -> float:
+    """σ² in photoelectrons²: read noise, with the rounding of counts to whole numbers (1/12 count²) on top of it.
+
+    Without read noise the counts are a fixed function of the photons, and no rounding variance is added.
+    """
+    return camera.read_noise**2 + (1 / (12 * camera.gain**2) if camera.read_noise > 0 else 0.0)
+
+
+def _knowledge(names, images, counts, known, constraints, noise) -> Knowledge:
+    rows, columns = images[0].shape
+    size_y, size_x = images[0].spacing
+    half = np.array([columns * size_x, rows * size_y]) / 2
+    pixels = float(np.sum(counts.used))
+    bright = float(np.sum(np.abs(counts.photons))) + 1e-300
+    floor = float(np.min(counts.floor)) / float(counts.excess)
+    darkest = -np.inf if noise == "gaussian" else (-0.9 * floor if floor > 0 else 1e-7 * bright / pixels)
+    width = None if known is None else float(np.exp(known.mean[known.names.index("width")]))
+    natural = {
+        "diffusion_length": (SMALLEST_LENGTH * (width or 1), 40 * half.max()),
+        "diffusivity": (1e-12, 1e12),
+        "lifetime": (1e-9, 1e12),
+        "width": (0.05 * min(size_x, size_y), 4 * half.max()) if width is None else (width / 4, width * 4),
+        "centre_x": (-half[0], half[0]),
+        "centre_y": (-half[1], half[1]),
+        "amplitude": (1e-9 * bright, 1e6 * bright),
+        "background": (darkest, np.inf),
+    }
+    lower = np.array([inner(name, natural[name][0]) for name in names])
+    upper = np.array([inner(name, natural[name][1]) for name in names])
+    lower, upper = constraints.apply(names, lower, upper)
+    centre, precision, free = np.zeros(len(names)), np.zeros((len(names),) * 2), np.ones(len(names), bool)
+    if known is not None:
+        index = [names.index(name) for name in known.names]
+        centre[index] = known.mean
+        precision[np.ix_(index, index)] = known.precision
+        free[index] = np.diagonal(known.covariance) > 0
+    for name, value in constraints.fixed.items():
+        i = names.index(name)
+        free[i], centre[i] = False, inner(name, value)
+        lower[i], upper[i] = min(lower[i], centre[i]), max(upper[i], centre[i])
+    return Knowledge(centre, precision, lower, upper, free)
+
+
+def _started(names, start, knowledge, constraints, counts):
+    """The start within the limits; fixed parameters at their values; a background that leaves no pixel dark."""
+    start = np.where(knowledge.free, start, knowledge.centre)
+    at = names.index("background")
+    if knowledge.free[at]:
+        start[at] = max(start[at], 0.05 * float(np.sum(counts.photons)) / float(np.sum(counts.used)))
+    return np.clip(start, knowledge.lower, knowledge.upper)
+
+
+def _guess(image: Image, narrowest: float) -> Spot:
+    flat = np.ones(image.shape) if image.flat is None else image.flat
+    guess = find_spot(image.photons, image.mask, flat, image.spacing, narrowest)
+    if guess is None:
+        raise InputError(f"{image.name}: no spot stands out of the background; check the file and the region")
+    return guess
+
+
+def _check_field(image: Image, width: float, x: float, y: float) -> None:
+    """Refuse an image under three spot widths: its background cannot be told from the spot's tail (FAULTS 5)."""
+    size_y, size_x = image.spacing
+    fields = {"high": image.shape[0] * size_y, "wide": image.shape[1] * size_x}
+    for way, field in fields.items():
+        if field < WIDTHS_NEEDED * FWHM * width:
+            raise InputError(
+                f"{image.name}: the image is {field:.3g} µm {way}, less than {WIDTHS_NEEDED:g} times the spot's "
+                f"width (FWHM {FWHM * width:.3g} µm): spot and background cannot be told apart; take a wider field"
+            )
+
+
+def _decay(images, gates, background):
+    """A lifetime (ns) to start from: the slope of the log of each gate's light per ns, weighted with the light."""
+    totals = np.array([image.photons[image.mask].sum() for image in images])
+    totals = totals - background * np.array([image.mask.sum() for image in images])
+    rate, middle = totals / np.diff(gates, axis=1)[:, 0], gates.mean(axis=1)
+    good = rate > 0.02 * rate.max()
+    if good.sum() < 2:
+        return float(gates.max())
+    slope = np.polyfit(middle[good], np.log(rate[good]), 1, w=np.sqrt(rate[good]))[0]
+    return float(np.clip(-1 / slope if slope < 0 else np.inf, np.diff(gates).min() / 10, 10 * gates.max()))
+
+
+def _round_up(count: int) -> int:
+    """A length shared by similar images, so that each does not need a compilation of its own."""
+    block = 16 if count <= 128 else 64
+    return -(-count // block) * block
