@@ -19,9 +19,9 @@ SOLVER = """
 solution grid medium source flux transforms multigrid elliptic steady transient walk
 """
 INVERSE = """
-units saturation region data raster tiff tables hdf formats readers instrument parameters prediction
-likelihood optimise uncertainty storage archive wording screen figures page report result landscape experiment
-settings demo doctor cli
+units saturation region data raster tiff tables hdf formats readers instrument parameters prediction likelihood
+optimise uncertainty storage archive wording screen figures page report result landscape experiment settings
+machine job terminal demo doctor cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last

@@ -1,0 +1,223 @@
+"""The settings of a fit as a person gave them, and `run.toml`, which holds them for the next time.
+
+Quantities stay as they were typed ("5 ns"), so that the file reads like the command. Beside them the file has the
+inputs with their hashes and the software that was used: enough to run the fit again and to see what has changed.
+"""
+
+import difflib
+import hashlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from excidiff.inverse.storage import write_text
+from excidiff.solver.solution import InputError
+
+FORMAT = "excidiff run 1"
+FILES = ("laser", "psf", "landscape", "dark", "flat", "mask")
+HEADER = "# A fit by excidiff. Run it again with:  excidiff rerun run.toml\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """Every option of `excidiff fit`, by the option's name; None where it was not given.
+
+    `images` and the options of `FILES` are paths. Quantities are text with a unit, or numbers where they have none.
+    """
+
+    images: tuple[str, ...]
+    laser: str | None = None
+    laser_fwhm: str | None = None
+    psf: str | None = None
+    psf_fwhm: str | None = None
+    laser_wavelength: str | None = None
+    emission_wavelength: str | None = None
+    pixel_size: str | None = None
+    lifetime: str | None = None
+    landscape: str | None = None
+    temperature: str | None = None
+    gain: str | None = None
+    offset: str | None = None
+    read_noise: str | None = None
+    excess_noise: str | None = None
+    dark: str | None = None
+    flat: str | None = None
+    mask: str | None = None
+    region: str | None = None
+    saturation: str | None = None
+    background: str | None = None
+    noise: str = "poisson"
+    fix: tuple[str, ...] = ()
+    interval: str = "fisher"
+    device: str = "auto"
+
+    def paths(self) -> list[tuple[str, str]]:
+        """(role, path) of every input file, the images first."""
+        named = [(role, getattr(self, role)) for role in FILES]
+        return [("image", path) for path in self.images] + [(role, path) for role, path in named if path is not None]
+
+    def given(self) -> dict[str, Any]:
+        """The options that differ from their defaults, ready for a file."""
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, (value, default) in values.items()
+            if value != default
+        }
+
+    def moved(self, change: Any) -> "FitSettings":
+        """The same settings with `change` applied to every path."""
+        updated = {name: change(path) for name in FILES if (path := getattr(self, name)) is not None}
+        values = {field.name: getattr(self, field.name) for field in fields(self)} | updated
+        return FitSettings(**{**values, "images": tuple(change(path) for path in self.images)})
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fit on record: its settings with paths that can be opened, its inputs with hashes, its environment."""
+
+    settings: FitSettings
+    inputs: tuple[Mapping[str, str], ...]
+    environment: Mapping[str, Any]
+
+
+def data_file(path: str | Path) -> Path:
+    """The file behind a path that may name one of its datasets: "file.h5:/image" -> file.h5."""
+    member = re.match(r"(.+\.(?:h5|hdf5|nc|npz)):", str(path), re.IGNORECASE)
+    return Path(member[1] if member else path)
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file. Raises `InputError` when it cannot be read."""
+    try:
+        with open(data_file(path), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def write_run(path: Path, run: Run) -> Path:
+    """Write `run` as `run.toml`; paths are relative to the folder `path` will lie in, so that a project can move."""
+    document = {"fit": run.settings.given(), "environment": dict(run.environment)}
+    lines = [HEADER, f"format = {_toml(FORMAT)}\n"]
+    for name, table in document.items():
+        lines.append(f"\n[{name}]\n")
+        lines += [f"{key} = {_toml(value)}\n" for key, value in table.items()]
+    for entry in run.inputs:
+        lines.append("\n[[inputs]]\n")
+        lines += [f"{key} = {_toml(value)}\n" for key, value in entry.items()]
+    return write_text(path, "".join(lines))
+
+
+def relative_to(folder: Path, path: str) -> str:
+    """`path` as seen from `folder`, with forward slashes; absolute where there is no way between them."""
+    try:
+        return Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        return Path(path).resolve().as_posix()
+
+
+def read_run(path: str | Path) -> Run:
+    """Read a `run.toml`, its paths made absolute.
+
+    Raises `InputError` for a file that is missing, not TOML, has a repeated or an unknown key (naming the nearest
+    known one), a wrong type, or no images.
+    """
+    path = Path(path)
+    document = _parse(path)
+    _known(path, document, ("format", "fit", "inputs", "environment"), "")
+    if document.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: format is {document.get('format')!r}, expected {FORMAT!r}; write it with excidiff fit"
+        )
+    table = document.get("fit")
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: the table [fit] is missing")
+    names = [field.name for field in fields(FitSettings)]
+    _known(path, table, names, " in [fit]")
+    values = {name: _checked(path, name, value) for name, value in table.items()}
+    if not values.get("images"):
+        raise InputError(f"{path}: images is missing in [fit]; list at least one file")
+    inputs = document.get("inputs", [])
+    for entry in inputs if isinstance(inputs, list) else [None]:
+        if not isinstance(entry, dict):
+            raise InputError(f"{path}: inputs must be tables, each with role, path and sha256")
+        _known(path, entry, ("role", "path", "sha256"), " in [[inputs]]")
+        if not all(isinstance(entry.get(key), str) for key in ("path", "sha256")):
+            raise InputError(f"{path}: every [[inputs]] needs path and sha256 as text")
+    folder = path.resolve().parent
+
+    def absolute(name: str) -> str:
+        return str((folder / name).resolve())
+
+    return Run(
+        FitSettings(**values).moved(absolute),
+        tuple({**entry, "path": absolute(entry["path"])} for entry in inputs),
+        document.get("environment", {}),
+    )
+
+
+def changed_inputs(run: Run) -> list[str]:
+    """Sentences naming each input that is not what it was; empty when all are. Raises `InputError` for a lost one."""
+    sentences = []
+    for entry in run.inputs:
+        if file_hash(entry["path"]) != entry["sha256"]:
+            sentences.append(f"{entry['path']} has changed since the fit (its SHA-256 is another)")
+    return sentences
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file; give the run.toml of a result") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: {_toml_fault(text, str(error))}") from error
+
+
+def _toml_fault(text: str, message: str) -> str:
+    """tomllib's complaint in our words: which line, and which key if it is there twice."""
+    place = re.search(r"at line (\d+)", message)
+    line = text.splitlines()[int(place[1]) - 1] if place and int(place[1]) <= len(text.splitlines()) else ""
+    if "overwrite" in message or "twice" in message:
+        key = line.split("=")[0].strip() or line.strip()
+        return f"{key!r} appears twice (again at line {place[1] if place else '?'}); keep one"
+    return f"not valid TOML: {message}"
+
+
+def _known(path: Path, table: Mapping[str, Any], names: Any, where: str) -> None:
+    for key in table:
+        if key not in names:
+            near = difflib.get_close_matches(key, list(names), n=1, cutoff=0.0)
+            raise InputError(f"{path}: unknown key {key!r}{where}; the nearest known key is {near[0]!r}")
+
+
+def _checked(path: Path, name: str, value: Any) -> Any:
+    """A value of [fit] as the command line would give it: text, or a tuple of texts."""
+    if name in ("images", "fix"):
+        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            raise InputError(f'{path}: {name} = {value!r} must be a list of texts, such as ["spot_000.tif"]')
+        return tuple(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InputError(f"{path}: {name} = {value!r} must be a text or a number")
+    return str(value)
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML. JSON writes the same texts and numbers; the one character it does not escape is DEL."""
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_toml(str(key))} = {_toml(entry)}" for key, entry in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
