@@ -94,7 +94,7 @@ class _Film:
         self.spacing = tuple(float(h) for h in grid.spacing)
         self.extent = tuple(float(width) for width in grid.extent)
         self.shape, self.periodic = grid.shape, grid.periodic
-        self.sides = dict.fromkeys(SIDES, 0.0)
+        self.sides: dict[str, float] = dict.fromkeys(SIDES, 0.0)
         if medium.surface is not None:
             self.sides |= dict.fromkeys(medium.surface.quenched, np.inf)
             self.sides |= {side: float(velocity) for side, velocity in medium.surface.partial.items()}
