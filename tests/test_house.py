@@ -19,9 +19,10 @@ SOLVER = """
 solution grid medium source flux transforms multigrid elliptic steady transient walk
 """
 INVERSE = """
-units saturation region data raster tiff tables hdf formats readers instrument parameters prediction likelihood
-optimise uncertainty storage archive wording screen figures page report result landscape experiment settings
-machine job terminal demo doctor cli
+units raster tables tiff hdf formats region saturation data readers
+instrument parameters prediction likelihood optimise uncertainty start spot rescale quality optics
+wording storage archive screen figures page report result
+measure verdicts landscape experiment settings machine job demo doctor cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last
