@@ -74,6 +74,7 @@ def read_table(path: Path, *, max_pixels: int = MAX_PIXELS) -> Raster:
     with damage_reported(name, "text"):
         lines = _decoded(path.read_bytes(), name).splitlines()
         header, rows = _split_header(lines, name)
+        _refuse_axes(header, rows, name)
         columns = len(rows[0][1])
         check_size((len(rows), columns), 8, name, max_pixels)
         values = np.empty((len(rows), columns))
@@ -133,6 +134,18 @@ def _split_header(lines: list[str], name: str) -> tuple[list[str], list[tuple[in
     return header, rows
 
 
+def _refuse_axes(header: list[str], rows: list[tuple[int, list[str]]], name: str) -> None:
+    """Refuse a table whose first row and column are not counts but axes, as data frames and spectral maps have them."""
+    first = rows[0][1]
+    above = re.split(r"\s*[;,\t]\s*", header[-1]) if header else []
+    named = len(above) == len(first) > 1 and not _is_number(above[0]) and all(map(_is_number, above[1:]))
+    corner = not first[0] and len(rows) > 1 and bool(rows[1][1][0])
+    if named or corner:
+        raise InputError(
+            f"{name}: its first row and column are axes, not counts; leave them out when exporting the image"
+        )
+
+
 def _splitter(line: str) -> Any:
     """Return the function that splits a line like this one into numbers, or None if it is not one of numbers."""
     for delimiter in (";", "\t", ",", None):
@@ -142,7 +155,8 @@ def _splitter(line: str) -> Any:
             if comma and (delimiter == "," or "." in line):
                 continue
             split = _make_splitter(delimiter, comma)
-            if all(_is_number(cell) for cell in split(line)):
+            cells = split(line)
+            if any(cells) and all(not cell or _is_number(cell) for cell in cells):
                 return split
     return None
 

@@ -55,6 +55,10 @@ def read_tiff(path: Path, *, max_pixels: int = MAX_PIXELS) -> Raster:
                     f"{name}: its compression ({compression}) needs the package imagecodecs; "
                     "install it (pip install imagecodecs), or save the image without compression"
                 ) from error
+            if values.shape != series.shape:
+                raise InputError(
+                    f"{name}: this TIFF file is damaged: pixels are missing; copy it again from its source"
+                )
             frames, labels = _as_frames(values, series.axes, series.shape)
             return Raster(frames, _flavour(tif), _pixel_tags(tif), labels, notes)
 
@@ -97,6 +101,11 @@ def _check_series(tif: Any, series: Any, name: str, max_pixels: int) -> tuple[st
         raise InputError(
             f"{name}: this is a colour image ({colour or 'several samples per pixel'}); colours are no photon counts. "
             "Export the camera's own greyscale data (16 bit, without display scaling)"
+        )
+    if page.dtype is None or series.dtype is None:
+        raise InputError(
+            f"{name}: values of {page.bitspersample} bits, as its header has them, cannot be read; "
+            "if the file is not damaged, save it with 8, 16 or 32 bits"
         )
     check_kind(np.dtype(series.dtype), name)
     check_size(series.shape, np.dtype(series.dtype).itemsize, name, max_pixels)
