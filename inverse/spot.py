@@ -1,8 +1,8 @@
 """The fit of one spot: an image (or the gates of one) against the exact film, from start to covariance.
 
 Two fits follow each other. A Gaussian with a background by plain least squares, as width subtraction uses it, gives
-the start and the `deconvolved_length`; the film's own model by maximum likelihood gives everything else.
-What is known beforehand of the width of laser ⊗ PSF enters as `Known`: maximising the likelihood together with that Gaussian is the
+the start and the `deconvolved_length`; the film's own model by maximum likelihood gives everything else. What is known
+beforehand of the width of laser ⊗ PSF enters as `Known`: maximising the likelihood together with that Gaussian is the
 joint fit of this image and the laser image, to the first order in 1/photons.
 """
 
@@ -60,6 +60,7 @@ class SpotFit:
     floor: Float64[np.ndarray, "F ny nx"]
     camera: Camera
     noise: str
+    noise_known: bool
     converged: bool
     steps: int
     again: Callable[..., Optimum]
@@ -156,7 +157,7 @@ def summed(images: Sequence[Image]) -> Image:
 def _run(names, images, start, noise, model, nodes, known=None, constraints=None) -> SpotFit:
     shape, size = images[0].shape, images[0].spacing
     padded = tuple(_round_up(n) for n in shape)
-    counts, floor = _counts(images, noise, padded)
+    counts = _counts(images, noise, padded)
     edges = [prediction.pixel_edges(p, s) + (p - n) / 2 * s for n, p, s in zip(shape, padded, size, strict=True)]
     knowledge = _knowledge(names, images, counts, known, constraints or Constraints({}, {}), noise)
     start = _started(names, start, knowledge, constraints, counts)
@@ -198,6 +199,7 @@ def _run(names, images, start, noise, model, nodes, known=None, constraints=None
         floor=np.asarray(counts.floor)[cut] * unit,
         camera=images[0].camera,
         noise=noise,
+        noise_known=noise == "poisson" or images[0].uncertainty is not None,
         converged=bool(best.converged),
         steps=int(best.steps),
         again=lambda **kw: again(**{"begin": values, **kw}),
@@ -212,7 +214,7 @@ def _noise_unit(best, counts, noise, images, fitted):
     return float(residual @ residual) / max(residual.size - fitted, 1)
 
 
-def _counts(images, noise, padded) -> tuple[Counts, np.ndarray]:
+def _counts(images, noise, padded) -> Counts:
     camera = images[0].camera
     rows, columns = images[0].shape
     cut = np.s_[:, :rows, :columns]
@@ -231,7 +233,7 @@ def _counts(images, noise, padded) -> tuple[Counts, np.ndarray]:
     flat = frame([ones if image.flat is None else image.flat for image in images], 1.0)
     used = frame([image.mask for image in images], 0.0)
     photons = np.where(used > 0, frame([image.photons for image in images], 0.0), 0.0)
-    return Counts(photons, used, flat, floor, np.asarray(camera.excess_noise)), floor
+    return Counts(photons, used, flat, floor, np.asarray(camera.excess_noise))
 
 
 def variance_floor(camera: Camera) -> float:

@@ -22,7 +22,7 @@ INVERSE = """
 units raster tables tiff hdf formats region saturation data readers
 instrument parameters prediction likelihood optimise uncertainty start spot rescale quality optics
 wording storage archive screen figures page report result
-measure verdicts landscape experiment settings machine job demo doctor cli
+measure batch verdicts landscape experiment settings machine job terminal demo doctor cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last

@@ -1,0 +1,297 @@
+"""An experiment: images of a film, what is known of its optics, and the fit that turns both into a diffusion length."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from excidiff.inverse import verdicts as say
+from excidiff.inverse.batch import (
+    Batch,
+    Progress,
+    failed,
+    mean_deconvolved,
+    mean_length,
+    measure_all,
+    overall_goodness,
+    scatter_of,
+)
+from excidiff.inverse.data import Image, check_same_pixels
+from excidiff.inverse.measure import estimates, measure, pictures, window
+from excidiff.inverse.optics import Calibration, Given, Optics, resolve_optics
+from excidiff.inverse.parameters import GATED, STEADY, Constraints
+from excidiff.inverse.result import Estimate, FitResult, Measurement
+from excidiff.inverse.start import FWHM
+from excidiff.inverse.uncertainty import NORMAL_95
+from excidiff.solver.solution import InputError
+
+Number = float | tuple[float, float]
+"""A value in house units, or (value, standard error)."""
+
+METHODS = (
+    "Each image was fitted with the exact image of diffusion and recombination in a uniform film, a superposition of "
+    "Gaussians of variance s² + 2Dt integrated over the pixels, by the maximum of the {noise} likelihood (Fisher "
+    "scoring). {optics} Errors are from the expected information at the optimum, with the error of the spot's width "
+    "included; 95 % intervals {interval}. The deviance is held against its exact expectation under the noise law. The "
+    "deconvolved length is that of a Gaussian fitted by least squares, less the width of the laser's spot in squares."
+)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Experiment:
+    """Images of a photoluminescence spot on a uniform film, and what is known of laser and optics.
+
+    images: steady images, each fitted on its own; with `gates`, the frames of one movie, fitted together.
+    laser: an image of the laser through the same optics; or laser_fwhm: its FWHM at the sample (µm).
+    psf: an image of a point, or psf_fwhm (µm), both at the colour of the emission.
+    laser_wavelength, emission_wavelength: µm; the PSF of the laser is narrower by their ratio.
+    lifetime: ns, gives D = L²/τ. gates: (t0, t1) of each frame in ns after the pulse, or the frames' common edges.
+    noise: "poisson", or "gaussian" for data with an uncertainty or of another nature than counts.
+    fixed, bounds: by parameter name, in house units; tied: centre_x, centre_y to be shared with the laser image.
+    background: "fit", or photons per pixel that are known. interval: "fisher", or "profile" for the diffusion length.
+    unreadable: (file, reason) of images that could not be read, to be listed with the others.
+
+    laser_fwhm, psf_fwhm and lifetime may be (value, standard error): the error is carried into the results.
+    Raises InputError, before any computing, for what contradicts itself or is missing.
+    """
+
+    images: Sequence[Image]
+    laser: Image | None = None
+    laser_fwhm: Number | None = None
+    psf: Image | None = None
+    psf_fwhm: Number | None = None
+    laser_wavelength: float | None = None
+    emission_wavelength: float | None = None
+    lifetime: Number | None = None
+    gates: Any = None
+    noise: Literal["poisson", "gaussian"] = "poisson"
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    tied: tuple[str, ...] = ()
+    background: Literal["fit"] | float = "fit"
+    interval: Literal["fisher", "profile"] = "fisher"
+    unreadable: Sequence[tuple[str, str]] = ()
+
+    def __post_init__(self) -> None:
+        if not self.images:
+            raise InputError("no images to fit: give at least one image of the photoluminescence spot")
+        if (self.laser is None) == (self.laser_fwhm is None):
+            raise InputError("give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=)")
+        if self.psf is not None and self.psf_fwhm is not None:
+            raise InputError("give the PSF either as an image (psf=) or by its FWHM (psf_fwhm=), not both")
+        if (self.laser_wavelength is None) != (self.emission_wavelength is None):
+            raise InputError("give both wavelengths, of laser and emission, or neither: only their ratio is used")
+        for name, allowed in (("noise", ("poisson", "gaussian")), ("interval", ("fisher", "profile"))):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} = {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
+        for image in self._all_images():
+            _ = image.spacing
+            check_same_pixels(image, self.images[0])
+        for name in ("laser_fwhm", "psf_fwhm", "lifetime", "laser_wavelength", "emission_wavelength"):
+            _given(getattr(self, name), name)
+        if self.tied and self.laser is None:
+            raise InputError(f"tied = {self.tied}: a centre can only be tied to the laser image, and none was given")
+        self.constraints.check(STEADY if self.gates is None else GATED)
+        _gates(self.gates, self.images)
+
+    @property
+    def constraints(self) -> Constraints:
+        """Fixed, bounded and tied parameters, a known background among the fixed ones."""
+        fixed = dict(self.fixed)
+        if self.background != "fit":
+            fixed["background"] = float(self.background)
+        given = _given(self.lifetime, "lifetime")
+        if self.gates is not None and given is not None:
+            fixed.setdefault("lifetime", given.value)
+        return Constraints(fixed, dict(self.bounds), tuple(self.tied))
+
+    def fit(self, progress: Progress | None = None) -> FitResult:
+        """Fit everything in double precision, whatever JAX is set to; `progress(done, all, name)` is called per image.
+
+        A bad image among several is flagged or failed and the others fitted. Raises InputError where nothing is left.
+        """
+        with jax.enable_x64(True):
+            return self._fit(progress)
+
+    def _fit(self, progress: Progress | None) -> FitResult:
+        noise = "gaussian" if self.images[0].uncertainty is not None else self.noise
+        ratio = 1.0
+        if self.laser_wavelength is not None and self.emission_wavelength is not None:
+            ratio = self.laser_wavelength / self.emission_wavelength
+        optics = resolve_optics(
+            self.laser,
+            _given(self.laser_fwhm, "laser_fwhm"),
+            self.psf,
+            _given(self.psf_fwhm, "psf_fwhm"),
+            wavelength_ratio=ratio,
+            noise=noise,
+            tied=tuple(self.tied),
+        )
+        if self.gates is None:
+            batch = measure_all(
+                self.images, optics, self.constraints, noise=noise, interval=self.interval, progress=progress
+            )
+        else:
+            gates = _gates(self.gates, self.images)
+            found = measure(self.images, optics, self.constraints, noise=noise, interval=self.interval, gates=gates)
+            batch = Batch((found.measurement,), (found,), (found,))
+        return self._result(batch, optics, noise)
+
+    def _result(self, batch: Batch, optics: Optics, noise: str) -> FitResult:
+        measurements = (*batch.measurements, *(failed(name, reason) for name, reason in self.unreadable))
+        settings = self.settings()
+        methods = self._methods(noise)
+        laser = None if optics.laser is None else _laser_measurement(optics.laser)
+        if not batch.measured:
+            reasons = tuple(say.on_images(measurements, 0))
+            return FitResult("failed", self._model(), reasons, optics.warnings, measurements=measurements, laser=laser,
+                             settings=settings, methods=methods)  # fmt: skip
+        length, chi2 = mean_length(batch, optics)
+        deconvolved = mean_deconvolved(batch, optics.width)
+        lifetime = _given(self.lifetime, "lifetime")
+        spoken = [
+            *say.on_images(measurements, len(batch.averaged)),
+            *say.on_identifiability(length, lifetime, self.gates is not None),
+            *say.on_deconvolution(length, deconvolved),
+            *say.on_optics(batch.averaged[0], optics),
+            *(say.on_scatter(batch.averaged, chi2, length.value) if length.value is not None else []),
+            *say.on_noise(batch.measured),
+            *say.on_blind(batch.measured),
+        ]
+        notes = dict.fromkeys((*optics.warnings, *(note for m in batch.measured for note in m.notes)))
+        whole = all(entry.status == "fitted" for entry in measurements)
+        return FitResult(
+            status="converged" if whole else "partial",
+            model=self._model(),
+            verdicts=tuple(spoken),
+            warnings=tuple(notes),
+            parameters=self._parameters(batch, length, deconvolved, lifetime, optics),
+            measurements=measurements,
+            scatter=scatter_of(batch.averaged),
+            goodness=overall_goodness(batch.averaged),
+            laser=laser,
+            settings=settings,
+            methods=methods,
+        )
+
+    def _parameters(self, batch, length, deconvolved, lifetime, optics) -> dict[str, Estimate]:
+        found = {"diffusion_length": length}
+        first = batch.averaged[0].measurement.parameters
+        if self.gates is not None:
+            found |= {name: first[name] for name in ("diffusivity", "lifetime")}
+        else:
+            found |= {"diffusivity": _diffusivity(length, lifetime), "lifetime": _lifetime(lifetime)}
+        found["deconvolved_length"] = deconvolved
+        found["laser_fwhm"] = _number(optics.source, "fitted" if optics.laser else "given")
+        if optics.psf is not None:
+            found["psf_fwhm"] = _number(optics.psf, "fitted" if optics.psf_image else "given")
+        if len(batch.measurements) == 1:
+            found |= {name: first[name] for name in ("centre_x", "centre_y", "amplitude", "background")}
+        return found
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that was asked for, as plain values."""
+        plain = {name: getattr(self, name) for name in ("laser_fwhm", "psf_fwhm", "laser_wavelength",
+                 "emission_wavelength", "lifetime", "noise", "background", "interval")}  # fmt: skip
+        return {
+            "images": [image.name for image in self.images],
+            "laser": None if self.laser is None else self.laser.name,
+            "psf": None if self.psf is None else self.psf.name,
+            **plain,
+            "gates": None if self.gates is None else np.asarray(_gates(self.gates, self.images)).tolist(),
+            "fixed": dict(self.fixed),
+            "bounds": {name: list(pair) for name, pair in self.bounds.items()},
+            "tied": list(self.tied),
+            "pixel_size": list(self.images[0].spacing),
+            "pixel_size_origin": self.images[0].pixel_size_origin,
+            "camera": {name: getattr(self.images[0].camera, name) for name in ("gain", "offset", "read_noise",
+                       "excess_noise", "gain_known")},
+        }  # fmt: skip
+
+    def _all_images(self) -> list[Image]:
+        return [*self.images, *(image for image in (self.laser, self.psf) if image is not None)]
+
+    def _model(self) -> str:
+        timing = "steady state, continuous excitation" if self.gates is None else "gates after a pulse"
+        return f"uniform film, linear, {timing}, Gaussian spot"
+
+    def _methods(self, noise: str) -> str:
+        optics = (
+            "The laser is a Gaussian of given width."
+            if self.laser is None
+            else "The laser image was fitted with a Gaussian and a background; its width's likelihood multiplies in."
+        )
+        interval = "from the profile likelihood" if self.interval == "profile" else "are symmetric in log L"
+        return METHODS.format(noise="Poisson" if noise == "poisson" else "Gaussian", optics=optics, interval=interval)
+
+
+def _given(number: Number | None, name: str) -> Given | None:
+    """A number, or (value, standard error), checked: positive and finite."""
+    if number is None:
+        return None
+    value, stderr = number if isinstance(number, tuple | list) else (number, 0.0)
+    if not (np.isfinite(value) and value > 0 and np.isfinite(stderr) and 0 <= stderr < value):
+        raise InputError(f"{name} = {number!r}; give a positive number, or (value, standard error)")
+    return Given(float(value), float(stderr))
+
+
+def _gates(gates: Any, images: Sequence[Image]) -> np.ndarray | None:
+    if gates is None:
+        return None
+    pairs = np.asarray(gates, float)
+    if pairs.ndim == 1 and pairs.size == len(images) + 1:
+        pairs = np.stack([pairs[:-1], pairs[1:]], axis=1)
+    good = pairs.shape == (len(images), 2) and np.all(np.isfinite(pairs)) and np.all(pairs[:, 0] >= 0)
+    if not good or np.any(pairs[:, 1] <= pairs[:, 0]):
+        raise InputError(
+            f"gates of shape {pairs.shape} for {len(images)} frames: give (t0, t1) with 0 ≤ t0 < t1 in ns for each, "
+            f"or their {len(images) + 1} common edges"
+        )
+    if len(images) < 2 or any(image.shape != images[0].shape for image in images):
+        raise InputError("gates need two frames or more, all of one shape")
+    return pairs
+
+
+def _number(given: Given, origin: str) -> Estimate:
+    span = NORMAL_95 * given.stderr
+    interval = (given.value - span, given.value + span) if given.stderr else None
+    return Estimate(given.value, given.stderr or None, interval, "um", origin=origin)  # type: ignore[arg-type]
+
+
+def _lifetime(lifetime: Given | None) -> Estimate:
+    if lifetime is None:
+        return Estimate(None, unit="ns", identifiable=False)
+    return Estimate(lifetime.value, lifetime.stderr or None, unit="ns", origin="given")
+
+
+def _diffusivity(length: Estimate, lifetime: Given | None) -> Estimate:
+    """D = L²/τ, its relative error √(4 σ_L²/L² + σ_τ²/τ²), its interval symmetric in log D."""
+    if lifetime is None or length.value is None:
+        return Estimate(None, unit="um^2/ns", identifiable=False, origin="derived")
+    value = length.value**2 / lifetime.value
+    if length.stderr is None:
+        sides = None if length.interval95 is None else tuple(s and s**2 / lifetime.value for s in length.interval95)
+        return Estimate(value, None, sides, "um^2/ns", at_bound=length.at_bound, origin="derived")  # type: ignore[arg-type]
+    relative = float(np.hypot(2 * length.stderr / length.value, lifetime.stderr / lifetime.value))
+    span = float(np.exp(NORMAL_95 * relative))
+    return Estimate(value, value * relative, (value / span, value * span), "um^2/ns", origin="derived")
+
+
+def _laser_measurement(laser: Calibration) -> Measurement:
+    fit = laser.fit
+    width = fit.value("width") * FWHM
+    error, span = fit.error("width"), float(np.exp(NORMAL_95 * fit.error("width")))
+    seen = Estimate(width, width * error, (width / span, width * span), "um")
+    return Measurement(
+        kind="laser",
+        file=laser.image.name,
+        status="fitted" if laser.reason is None else "flagged",
+        reason=laser.reason,
+        parameters={"laser_fwhm": seen, **estimates(fit)},
+        goodness=laser.goodness,
+        pixel_size=laser.image.spacing,
+        window=window(laser.image),
+        **pictures(fit),
+    )

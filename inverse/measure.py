@@ -1,0 +1,210 @@
+"""One image, measured: its fit turned into values with errors, its goodness, and the deconvolved length beside them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from excidiff.inverse.data import Image
+from excidiff.inverse.optics import Given, Optics
+from excidiff.inverse.parameters import UNITS, Constraints, outer, scale
+from excidiff.inverse.quality import goodness_of, misfit, suspected_gain
+from excidiff.inverse.rescale import with_gain
+from excidiff.inverse.result import Estimate, Measurement
+from excidiff.inverse.spot import SpotFit, fit_film, fit_gaussian, summed
+from excidiff.inverse.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
+
+DOUBTFUL = 0.1  # relative error above which the profile likelihood gives the interval whatever was asked for
+NEAR_ZERO = 0.3  # relative error above which a diffusion length is held against zero
+ZERO_COUNTS_95 = 3.0  # ln 20: a Poisson mean that gives nothing with 5 % probability
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One image (or movie of gates) with its fit; `slope` is d log L/d log s at fixed data."""
+
+    measurement: Measurement
+    fit: SpotFit
+    gaussian: SpotFit
+    notes: tuple[str, ...]
+    slope: float
+
+    @property
+    def length(self) -> Estimate:
+        """The diffusion length."""
+        return self.measurement.parameters["diffusion_length"]
+
+
+def measure(
+    images: Sequence[Image],
+    optics: Optics,
+    constraints: Constraints,
+    *,
+    noise: str,
+    interval: str,
+    gates: Float64[np.ndarray, "F 2"] | None = None,
+) -> Measured:
+    """Fit one steady image, or the gates of one movie. Raises InputError for what cannot be fitted."""
+    fit, gaussian = _fit(images, optics, constraints, noise, gates)
+    found = goodness_of(fit)
+    gain, notes = suspected_gain(fit, found), list(dict.fromkeys(note for image in images for note in image.notes))
+    notes = [note if images[0].name in note else f"{images[0].name}: {note}" for note in notes]
+    if gain is not None:
+        rescaled = [with_gain(image, gain) for image in images]
+        images = [image for image, _ in rescaled]
+        fit, gaussian = _fit(images, optics, constraints, noise, gates)
+        found = goodness_of(fit)
+        notes.append(rescaled[0][1])
+    reason = misfit(fit, found)
+    parameters = estimates(fit, interval)
+    parameters["deconvolved_length"] = deconvolved_length(gaussian, fit, optics.width, images[0].spacing)
+    measurement = Measurement(
+        kind="image",
+        file=images[0].name if gates is None else f"{images[0].file} ({len(images)} gates)",
+        status="fitted" if reason is None else "flagged",
+        reason=reason,
+        parameters=parameters,
+        goodness=found,
+        pixel_size=images[0].spacing,
+        window=window(images[0]),
+        **pictures(fit),
+    )
+    return Measured(measurement, fit, gaussian, tuple(notes), _follow(fit))
+
+
+def _fit(images, optics, constraints, noise, gates):
+    gaussian = fit_gaussian(summed(images), noise, least_squares=True, narrowest=0.7 * optics.width.value)
+    return fit_film(images, gaussian, optics.known, constraints, noise, gates), gaussian
+
+
+def pictures(fit: SpotFit) -> dict[str, np.ndarray]:
+    """What to show of a fit, in photoelectrons, summed over its gates: counts, model, variance, mask."""
+    variance = fit.floor if fit.noise == "gaussian" else fit.camera.excess_noise * fit.expected + fit.floor
+    return {
+        "counts": fit.photons.sum(axis=0),
+        "model": fit.expected.sum(axis=0),
+        "variance": np.maximum(variance.sum(axis=0), 1e-300),
+        "mask": fit.used.all(axis=0),
+    }
+
+
+def window(image: Image) -> dict[str, float]:
+    """The part of the plane that the image shows, in µm from its centre."""
+    (ny, nx), (size_y, size_x) = image.shape, image.spacing
+    return {"x0": -nx * size_x / 2, "x1": nx * size_x / 2, "y0": -ny * size_y / 2, "y1": ny * size_y / 2}
+
+
+def estimates(fit: SpotFit, interval: str = "fisher") -> dict[str, Estimate]:
+    """Every parameter with its error; the width as `laser_fwhm` is left to the optics."""
+    found = {name: _estimate(fit, name) for name in fit.names if name != "width"}
+    if "diffusion_length" in found:
+        found["diffusion_length"] = _length(fit, found["diffusion_length"], interval)
+    elif "diffusivity" in found:
+        found = {"diffusion_length": _product(fit), **found}
+    return found
+
+
+def _estimate(fit: SpotFit, name: str) -> Estimate:
+    index, unit = fit.names.index(name), UNITS[name]
+    own, error = float(fit.values[index]), fit.error(name)
+    value = outer(name, own)
+    if name in fit.blind:
+        return Estimate(None, unit=unit, identifiable=False)
+    if name in fit.at_bound:
+        return _on_bound(fit, name, value)
+    if not fit.moving[index]:
+        return Estimate(value, unit=unit, origin="given")
+    stderr = error * scale(name, own)
+    return Estimate(value, stderr, (outer(name, own - NORMAL_95 * error), outer(name, own + NORMAL_95 * error)), unit)
+
+
+def _on_bound(fit: SpotFit, name: str, value: float) -> Estimate:
+    """A one-sided interval: of a background, where the likelihood, falling straight from the bound, has lost ln 20."""
+    slope = float(fit.slope[fit.names.index(name)])
+    reach = ZERO_COUNTS_95 / abs(slope) if slope else np.inf
+    if name == "background" and slope < 0:
+        return Estimate(value, None, (None, value + reach), UNITS[name], at_bound=True)
+    sides = (None, value) if slope < 0 else (value, None)
+    return Estimate(value, None, sides, UNITS[name], at_bound=True)
+
+
+def _length(fit: SpotFit, simple: Estimate, interval: str) -> Estimate:
+    """The diffusion length: an upper limit where the image is as narrow as the laser's, else perhaps a profile."""
+    index = fit.names.index("diffusion_length")
+    if not (fit.moving[index] or "diffusion_length" in fit.at_bound) or "diffusion_length" in fit.blind:
+        return simple
+    own, error = float(fit.values[index]), fit.error("diffusion_length")
+    width = float(np.log(fit.value("width")))
+    zero, far = width + np.log(1e-3), width + np.log(1e4)
+    near_zero = fit.at_bound == ("diffusion_length",) or error > NEAR_ZERO or not fit.moving[index]
+    if near_zero and fit.profiled("diffusion_length", zero) < RISE_ONE_SIDED:
+        step = max(0.05, min(error, 0.5)) if fit.moving[index] else 0.5
+        own = max(own, width + np.log(0.05)) if not fit.moving[index] else own
+        upper = _bound(fit, own, step, far, RISE_ONE_SIDED)
+        return Estimate(simple.value, None, (None, upper), UNITS["diffusion_length"], at_bound=True)
+    if fit.moving[index] and (interval == "profile" or error > DOUBTFUL):
+        low, high = _bound(fit, own, -error * 2, zero), _bound(fit, own, error * 2, far)
+        return Estimate(simple.value, simple.stderr, (low, high), UNITS["diffusion_length"])
+    return simple
+
+
+def _bound(fit: SpotFit, own: float, step: float, limit: float, rise: float | None = None) -> float | None:
+    rises: dict[str, float] = {} if rise is None else {"rise": rise}
+    profiled: Callable[[float], float] = lambda at: fit.profiled("diffusion_length", at)  # noqa: E731
+    found = profile_bound(profiled, own, step, limit=limit, **rises)
+    return None if found is None else float(np.exp(found))
+
+
+def _product(fit: SpotFit) -> Estimate:
+    """L = √(Dτ) where both were fitted: log L is half the sum of their logarithms."""
+    pair = [fit.names.index("diffusivity"), fit.names.index("lifetime")]
+    own, error = fit.values[pair].sum() / 2, float(np.sqrt(fit.covariance[np.ix_(pair, pair)].sum())) / 2
+    span = NORMAL_95 * error
+    interval = (float(np.exp(own - span)), float(np.exp(own + span)))
+    return Estimate(float(np.exp(own)), float(np.exp(own)) * error, interval, "um", origin="derived")
+
+
+def deconvolved_length(gaussian: SpotFit, fit: SpotFit, laser: Given, size: tuple[float, float]) -> Estimate:
+    """√(FWHM² − FWHM_laser²)/2.3548 = √(w² − s²) from the least-squares Gaussian of the image; error by propagation.
+
+    The error of w is that of plain least squares under the fitted model's variances: (JᵀJ)⁻¹ JᵀVJ (JᵀJ)⁻¹.
+    """
+    width = gaussian.value("width")
+    square = width**2 - laser.value**2
+    if square <= 0:
+        return Estimate(None, unit="um", identifiable=False, origin="derived")
+    value = float(np.sqrt(square))
+    stderr = (
+        float(np.hypot(width * width * _least_squares_error(gaussian, fit, size), laser.value * laser.stderr)) / value
+    )
+    return Estimate(value, stderr, (value - NORMAL_95 * stderr, value + NORMAL_95 * stderr), "um", origin="derived")
+
+
+def _least_squares_error(gaussian: SpotFit, fit: SpotFit, size: tuple[float, float]) -> float:
+    """The relative error of the width that plain least squares finds: (JᵀJ)⁻¹ JᵀVJ (JᵀJ)⁻¹, J at pixel centres."""
+    ny, nx = gaussian.used.shape[1:]
+    width, amplitude = gaussian.value("width"), gaussian.value("amplitude")
+    x = ((np.arange(nx) - (nx - 1) / 2) * size[1] - gaussian.value("centre_x"))[None, :] / width
+    y = ((np.arange(ny) - (ny - 1) / 2) * size[0] - gaussian.value("centre_y"))[:, None] / width
+    r2 = x**2 + y**2
+    bell = np.exp(-r2 / 2) * amplitude * size[0] * size[1] / (2 * np.pi * width**2)
+    used = gaussian.used[0]
+    jacobian = np.stack([bell * (r2 - 2), bell * x, bell * y, bell, np.ones_like(bell)])[:, used]
+    inverse = np.linalg.pinv(jacobian @ jacobian.T)
+    law = pictures(fit)["variance"][used]
+    return float(np.sqrt(inverse[0] @ ((jacobian * law) @ jacobian.T) @ inverse[0]))
+
+
+def _follow(fit: SpotFit) -> float:
+    """d log L/d log s when the width of laser ⊗ PSF is in error by d log s: −H⁻¹ H_s over what is free."""
+    shape = "diffusion_length" if "diffusion_length" in fit.names else "diffusivity"
+    length, width = fit.names.index(shape), fit.names.index("width")
+    moving = fit.moving.copy()
+    moving[width] = False
+    if not moving[length]:
+        return 0.0
+    index = np.flatnonzero(moving)
+    response = -np.linalg.lstsq(fit.information[np.ix_(index, index)], fit.information[index, width], rcond=1e-12)[0]
+    follow = float(response[list(index).index(length)])
+    return follow if shape == "diffusion_length" else follow / 2

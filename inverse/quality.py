@@ -1,0 +1,119 @@
+"""Does the model describe the counts? Goodness of one fit, and what a misfit looks like: a gain, or a structure.
+
+Counts that are photoelectrons times an unknown gain g scatter g times more than Poisson counts, in bright and dim
+pixels alike and without likeness between neighbours. A wrong model shows the opposite: neighbours that err alike.
+"""
+
+from dataclasses import dataclass
+from math import erfc, sqrt
+from typing import Any
+
+import numpy as np
+
+from excidiff.inverse.likelihood import goodness
+from excidiff.inverse.spot import SpotFit
+
+BAD_FIT = 4.0  # standard deviations of the deviance from its expectation
+NOT_PHOTONS = 1.15  # ratio of the deviance to its expectation, either way, that asks for another gain
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """How the residuals scatter against the law: overall, in bright and dim pixels, and how alike neighbours are."""
+
+    overall: float
+    bright: float
+    dim: float
+    bright_error: float
+    dim_error: float
+    likeness: float
+    likeness_error: float
+
+    @property
+    def structureless(self) -> bool:
+        """Whether it looks like a gain: equal in bright and dim pixels, neighbours independent."""
+        apart = abs(self.bright - self.dim)
+        alike = apart < max(4 * np.hypot(self.bright_error, self.dim_error), 0.1 * self.overall)
+        return bool(alike and abs(self.likeness) < max(5 * self.likeness_error, 0.01))
+
+
+def goodness_of(fit: SpotFit) -> dict[str, Any]:
+    """deviance_ratio, p_value, z, photons, pixels, masked. The first three: None if the noise came from the fit."""
+    used = fit.used
+    photons, expected = fit.photons[used], fit.expected[used]
+    background = fit.value("background")
+    counted = {
+        "photons": float(photons.sum() - background * photons.size),
+        "pixels": int(used.sum()),
+        "masked": int((~used).sum()),
+        "fitted": int(fit.moving.sum()),
+    }
+    if fit.noise == "poisson":
+        floor, excess = float(fit.floor.min()), fit.camera.excess_noise
+        expected = np.maximum(expected, 1e-12 - 0.99 * floor / excess)
+        found = goodness(photons, expected, floor=floor, excess=excess, fitted=counted["fitted"])
+        tests = {"deviance_ratio": found.ratio, "z": found.z, "p_value": found.p_value, "deviance": found.deviance}
+    elif fit.noise_known:
+        chi2, freedom = float(((photons - expected) ** 2 / fit.floor[used]).sum()), photons.size - counted["fitted"]
+        z = (chi2 - freedom) / sqrt(2 * freedom)
+        tests = {"deviance_ratio": chi2 / freedom, "z": z, "p_value": erfc(abs(z) / sqrt(2)), "deviance": chi2}
+    else:
+        tests = {"deviance_ratio": None, "z": None, "p_value": None, "noise": float(np.sqrt(fit.floor.mean()))}
+    return {**tests, **counted}
+
+
+def dispersion(fit: SpotFit) -> Dispersion:
+    """Pearson residuals r = (y − µ)/√V: the mean of r² overall and in both halves of the light."""
+    law = np.maximum(fit.camera.excess_noise * fit.expected + fit.floor, 1e-12)
+    residual = np.where(fit.used, (fit.photons - fit.expected) / np.sqrt(law), 0.0)
+    square, level = residual[fit.used] ** 2, fit.expected[fit.used]
+    order = np.argsort(level)
+    half = np.searchsorted(np.cumsum(level[order]), 0.5 * level.sum())
+    half = int(np.clip(half, 8, level.size - 8))
+    dim, bright = square[order[:half]], square[order[half:]]
+    pairs = [(residual[:, 1:], residual[:, :-1]), (residual[:, :, 1:], residual[:, :, :-1])]
+    product = sum(float((a * b).sum()) for a, b in pairs)
+    count = 2 * square.size
+    overall = float(square.mean())
+    return Dispersion(
+        overall,
+        float(bright.mean()),
+        float(dim.mean()),
+        float(bright.std() / np.sqrt(bright.size)),
+        float(dim.std() / np.sqrt(dim.size)),
+        product / (count * overall),
+        1 / np.sqrt(count),
+    )
+
+
+def suspected_gain(fit: SpotFit, found: dict[str, Any]) -> float | None:
+    """The gain (counts per photoelectron) that would explain the dispersion, or None if none is suspected.
+
+    Only where no gain was given: the excess over Poisson must be significant, large and structureless.
+    """
+    ratio, z = found["deviance_ratio"], found["z"]
+    if fit.noise != "poisson" or fit.camera.gain_known or fit.camera.excess_noise != 1 or ratio is None:
+        return None
+    if abs(z) < 5 or 1 / NOT_PHOTONS < ratio < NOT_PHOTONS:
+        return None
+    scatter = dispersion(fit)
+    return scatter.overall * fit.camera.gain if scatter.structureless else None
+
+
+def misfit(fit: SpotFit, found: dict[str, Any]) -> str | None:
+    """In words, why a fit is not to be trusted; None where nothing speaks against it."""
+    if not fit.converged:
+        return f"the fit did not converge in {fit.steps} steps"
+    z, ratio = found["z"], found["deviance_ratio"]
+    if z is None or abs(z) <= BAD_FIT:
+        return None
+    scatter = dispersion(fit)
+    size = f"the deviance is {ratio:.3g} times what the noise explains (p = {found['p_value']:.1g})"
+    if z < 0:
+        return (
+            f"{size}: the counts scatter less than photons can; were they smoothed, averaged or rescaled? Give the gain"
+        )
+    if scatter.likeness > 5 * scatter.likeness_error:
+        return f"{size} and neighbouring pixels err alike: the model does not describe this image"
+    where = "bright" if scatter.bright > scatter.dim else "dim"
+    return f"{size}, most in the {where} pixels: check gain, offset and read noise, and the image for stray light"

@@ -1,0 +1,115 @@
+"""What the fit means, in sentences: what the data cannot tell, what to add, what to distrust."""
+
+from collections.abc import Sequence
+
+from excidiff.inverse.measure import Measured
+from excidiff.inverse.optics import Given, Optics
+from excidiff.inverse.parameters import UNITS
+from excidiff.inverse.result import Estimate, Measurement
+from excidiff.inverse.uncertainty import chi2_tail
+
+MISMATCH = 0.05  # relative error of the spot's width for which its effect on L is told
+
+
+def on_identifiability(length: Estimate, lifetime: Given | None, gated: bool) -> list[str]:
+    """What of D, τ and L the data determine."""
+    if gated:
+        return ["The time gates determine diffusivity and lifetime each on its own; L = √(Dτ) follows from them."]
+    if length.at_bound:
+        upper = None if length.interval95 is None else length.interval95[1]
+        if upper is None:
+            return [
+                "The diffusion length ended on a bound: the image and what is known of the spot do not determine it."
+            ]
+        return [
+            "The image is no wider than the laser's own spot, within its noise: the diffusion length is compatible "
+            f"with zero and only an upper limit can be given: L < {upper:.3g} µm (95 %). A narrower laser spot or more "
+            "photons would help."
+        ]
+    told = "A steady image fixes the diffusion length L = √(Dτ) only, not the diffusivity D and the lifetime τ apart"
+    if lifetime is None:
+        return [f"{told}: any D and τ with the same product fit alike. Add the lifetime, or a decay, to obtain D."]
+    error = f" ± {lifetime.stderr:.3g}" if lifetime.stderr else ""
+    return [f"{told}: D = L²/τ rests on the lifetime that was given, {lifetime.value:.4g}{error} ns."]
+
+
+def on_deconvolution(length: Estimate, deconvolved: Estimate) -> list[str]:
+    """How far Gaussian width subtraction is from the full model."""
+    if length.value is None or length.at_bound:
+        return []
+    if deconvolved.value is None:
+        return ["The image's Gaussian width is no larger than the laser's: width subtraction gives no length at all."]
+    away = deconvolved.value / length.value - 1
+    side = "less" if away < 0 else "more"
+    return [
+        f"Gaussian width subtraction would give {deconvolved.value:.4g} µm, {abs(away):.1%} {side} than the diffusion "
+        f"length {length.value:.4g} µm of the full model: a spot spread by diffusion and decay is not a Gaussian."
+    ]
+
+
+def on_optics(measured: Measured, optics: Optics) -> list[str]:
+    """How an error of the spot's width, such as colours that blur unlike, moves L."""
+    length, follow = measured.length, measured.slope
+    if length.value is None or length.at_bound or not follow:
+        return []
+    shift = -follow * MISMATCH
+    sense = "smaller" if shift > 0 else "larger"
+    sentence = (
+        f"If the emission were blurred so that its spot without diffusion is {MISMATCH:.0%} wider than assumed "
+        f"(a PSF grows with the wavelength), L would be {abs(shift):.1%} {sense}."
+    )
+    ratio = optics.wavelength_ratio
+    if ratio != 1 and optics.psf is None:
+        most = abs(follow) * (1 / ratio - 1)
+        sentence += (
+            f" The emission's wavelength is {1 / ratio - 1:.1%} longer than the laser's and no PSF was given: L may be "
+            f"too large by up to {most:.1%}. Give the PSF to correct for it."
+        )
+    return [sentence]
+
+
+def on_scatter(measured: Sequence[Measured], chi2: float, mean: float) -> list[str]:
+    """Whether the images agree with each other within their fit errors; which of them stand out."""
+    freedom = len(measured) - 1
+    if freedom < 1:
+        return []
+    chance = chi2_tail(chi2, freedom)
+    if chance >= 0.01:
+        return [f"The {len(measured)} images agree with each other within their fit errors (p = {chance:.2g})."]
+    far = [m for m in measured if m.length.stderr and abs((m.length.value or mean) - mean) > 4 * m.length.stderr]
+    names = f" Furthest off: {', '.join(m.measurement.file for m in far[:5])}." if far else ""
+    return [
+        f"The images differ by {(chi2 / freedom) ** 0.5:.2g} times their fit errors (p = {chance:.1g}): the "
+        "film or the focus varies from place to place, and the error of the mean does not cover that; see the "
+        f"scatter.{names}"
+    ]
+
+
+def on_images(measurements: Sequence[Measurement], used: int) -> list[str]:
+    """Which images are flagged or failed, and why."""
+    said = [f"{entry.file} is {entry.status}: {entry.reason}." for entry in measurements if entry.status != "fitted"]
+    left_out = sum(entry.status == "flagged" for entry in measurements) and used < sum(
+        entry.status != "failed" for entry in measurements
+    )
+    if left_out:
+        said.append("Flagged images are left out of the mean.")
+    return said
+
+
+def on_noise(measured: Sequence[Measured]) -> list[str]:
+    """A remark where the noise was taken from the residuals, so that no goodness of fit exists."""
+    if all(m.fit.noise_known for m in measured):
+        return []
+    return [
+        "The noise was estimated from the residuals, as no uncertainty came with the data: the errors rest on it, and "
+        "the goodness of the fit cannot be judged."
+    ]
+
+
+def on_blind(measured: Sequence[Measured]) -> list[str]:
+    """Directions in which the data say nothing."""
+    names = dict.fromkeys(name for m in measured for name in m.fit.blind)
+    if not names:
+        return []
+    listed = " and ".join(f"{name.replace('_', ' ')} ({UNITS[name]})" for name in names)
+    return [f"The data do not determine {listed} separately: only a combination is fixed, so none has an error."]
