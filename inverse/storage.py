@@ -7,13 +7,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 from excidiff.solver.solution import InputError
 
-RESULT_FILES = ("run.toml", "result.json", "result.nc")
+RESULT_FILES = ("run.toml", "result.json", "result.nc", "report.html", "figures")
+_OF_THE_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
@@ -50,13 +52,13 @@ def write_text(path: str | Path, text: str) -> Path:
 
 
 @contextmanager
-def result_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def result_folder(path: str | Path, *, overwrite: bool = False, ours: Sequence[str] = RESULT_FILES) -> Iterator[Path]:
     """A temporary folder beside `path` that becomes `path` when the block ends well, and vanishes when it does not.
 
-    An existing folder is replaced only with `overwrite`, and only if it holds a result of excidiff and nothing
-    else: raises `InputError` otherwise, before any computing.
+    An existing folder is replaced only with `overwrite`, and only if all in it has one of the names `ours` (patterns
+    such as "spot_*.tif"): raises `InputError` otherwise, before any computing.
     """
-    target = check_result_folder(path, overwrite=overwrite)
+    target = check_result_folder(path, overwrite=overwrite, ours=ours)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
@@ -72,11 +74,11 @@ def result_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def check_result_folder(path: str | Path, *, overwrite: bool = False) -> Path:
+def check_result_folder(path: str | Path, *, overwrite: bool = False, ours: Sequence[str] = RESULT_FILES) -> Path:
     """`path`, absolute, if a result may be put there.
 
-    Raises `InputError`: it is a file or a link, it holds a result and `overwrite` is not set, or it holds files
-    that are no result of excidiff (which are never removed).
+    Raises `InputError`: it is a file or a link, it holds a result and `overwrite` is not set, or it holds anything
+    that is not one of `ours` (and is never removed).
     """
     given = Path(path)
     if given.is_symlink():
@@ -86,15 +88,19 @@ def check_result_folder(path: str | Path, *, overwrite: bool = False) -> Path:
         return target
     if not target.is_dir():
         raise InputError(f"{given} is a file; choose a folder for the result with -o")
-    if not any(target.iterdir()):
+    held = sorted(entry for entry in target.iterdir() if entry.name not in _OF_THE_SYSTEM)
+    if not held:
         return target
-    if not any((target / name).is_file() for name in RESULT_FILES):
+    strange = [entry.name for entry in held if not any(fnmatch(entry.name, pattern) for pattern in ours)]
+    if strange or not any(entry.is_file() for entry in held):
         raise InputError(
-            f"{given} holds files that are not a result of excidiff, and they are never replaced; "
-            "choose another folder with -o"
+            f"{given} holds files that are not of excidiff's making ({(strange or [held[0].name])[0]}), and they are "
+            "never replaced; choose another folder with -o"
         )
     if not overwrite:
-        raise InputError(f"{given} already holds a result; add --overwrite to replace it, or choose another with -o")
+        raise InputError(
+            f"{given} already holds what excidiff wrote; add --overwrite to replace it, or choose another with -o"
+        )
     return target
 
 

@@ -103,7 +103,7 @@ def test_results_appear_whole_or_not_at_all(tmp_path):
         (folder / "run.toml").write_text("old")
         assert not out.exists()
     assert (out / "run.toml").read_text() == "old"
-    with pytest.raises(InputError, match="already holds a result; add --overwrite"):
+    with pytest.raises(InputError, match="already holds what excidiff wrote; add --overwrite"):
         check_result_folder(out)
     with pytest.raises(KeyboardInterrupt):
         _break_off(out)
@@ -124,8 +124,16 @@ def test_other_peoples_files_are_never_replaced(tmp_path):
     """FAULTS 28: a folder that is no result, a file, and a link stay, whatever is asked."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("cat")
+    (tmp_path / "mixed").mkdir()
+    for name in ("result.json", "my notes.txt"):
+        (tmp_path / "mixed" / name).write_text("{}")
     (tmp_path / "link").symlink_to(tmp_path / "photos")
-    for name, message in (("photos", "not a result"), ("photos/cat.jpg", "is a file"), ("link", "is a link")):
+    for name, message in (
+        ("photos", "cat.jpg"),
+        ("mixed", "my notes.txt"),
+        ("photos/cat.jpg", "is a file"),
+        ("link", "is a link"),
+    ):
         with pytest.raises(InputError, match=message):
             check_result_folder(tmp_path / name, overwrite=True)
     assert (tmp_path / "photos" / "cat.jpg").read_text() == "cat"

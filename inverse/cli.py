@@ -1,0 +1,264 @@
+"""The command `excidiff`: reads its arguments, calls the library, prints, and says by its exit code how it went.
+
+0: all well. 1: bad input. 2: wrong usage. 3: some measurements could not be used. 4: the fit failed.
+130 and 143: stopped by Ctrl-C or a termination signal, with no result half written.
+"""
+
+import argparse
+import glob
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from excidiff.inverse import terminal
+from excidiff.inverse.machine import DEVICES
+from excidiff.inverse.settings import FitSettings, changed_inputs, read_run
+from excidiff.inverse.storage import check_result_folder, result_folder
+from excidiff.solver.solution import InputError, SolverError
+
+OK, BAD_INPUT, USAGE, SOME_FAILED, FIT_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
+CODES = {"converged": OK, "partial": SOME_FAILED, "failed": FIT_FAILED}
+FILES = {
+    "report.html": "the page to look at and to show",
+    "result.json": "values, errors and verdicts, for programs",
+    "result.nc": "data, model and mask of every image",
+    "figures": "every image as PNG and SVG",
+    "run.toml": "inputs, options and versions: excidiff rerun",
+}
+
+
+class Terminated(BaseException):
+    """The process was asked to end; unlike an `Exception`, nothing on the way takes it for a failed fit."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; `arguments` are those of the process by default."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return given.run(given)
+    except InputError as error:
+        terminal.complain(str(error))
+        return BAD_INPUT
+    except SolverError as error:
+        terminal.complain(str(error))
+        return FIT_FAILED
+    except MemoryError as error:
+        terminal.complain(f"out of memory {error}; use --region to fit a smaller part, or fewer images at a time")
+        return FIT_FAILED
+    except KeyboardInterrupt:
+        terminal.complain("nothing was written or changed; give the same command to start again", "stopped by Ctrl-C")
+        return INTERRUPTED
+    except Terminated:
+        terminal.complain("nothing was written or changed; give the same command to start again", "terminated")
+        return TERMINATED
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: Any) -> None:
+    raise Terminated
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from excidiff.inverse.demo import Film, write_demo
+
+    folder = write_demo(given.output, seed=given.seed, overwrite=given.overwrite)
+    terminal.say(f"{folder}: images, decay and truth of a film, photon by photon. Now fit them:")
+    place, lifetime = shlex.quote(str(folder)), f"{Film().lifetime:g} ns"
+    terminal.say(
+        f'\n  excidiff fit {place}/spot_*.tif --laser {place}/laser.tif --lifetime "{lifetime}" -o {place}-fit\n'
+    )
+    return OK
+
+
+def _info(given: argparse.Namespace) -> int:
+    from excidiff.inverse.readers import describe
+
+    code = OK
+    for number, path in enumerate(_expanded(given.files)):
+        if number:
+            terminal.say()
+        try:
+            terminal.show_entries(describe(path))
+        except InputError as error:
+            terminal.complain(str(error))
+            code = BAD_INPUT
+    return code
+
+
+def _fit(given: argparse.Namespace) -> int:
+    names = [field.name for field in fields(FitSettings)]
+    values = {name: getattr(given, name) for name in names if getattr(given, name, None) is not None}
+    settings = FitSettings(**{**values, "images": tuple(_expanded(given.images)), "fix": tuple(given.fix)})
+    return _run(settings, given.output, overwrite=given.overwrite)
+
+
+def _rerun(given: argparse.Namespace) -> int:
+    run = read_run(given.run_file)
+    changed = changed_inputs(run)
+    if changed and not given.allow_changed:
+        raise InputError("; ".join(changed) + "; --allow-changed fits it as it is now")
+    for sentence in changed:
+        terminal.complain(sentence, "warning")
+    folder = Path(given.run_file).resolve().parent
+    return _run(run.settings, given.output or f"{folder}-rerun", overwrite=given.overwrite, earlier=folder)
+
+
+def _run(settings: FitSettings, output: str, *, overwrite: bool, earlier: Path | None = None) -> int:
+    """Fit and write; `earlier` is the folder of a result to compare with."""
+    target = check_result_folder(output, overwrite=overwrite)
+    from excidiff.inverse.machine import start
+
+    start(settings.device)
+    from excidiff.inverse.job import differences, fit_files, write_result
+
+    with terminal.progress("fitting") as progress:
+        result = fit_files(settings, progress)
+    with result_folder(target, overwrite=overwrite) as folder:
+        write_result(result, folder, settings, target)
+    terminal.show_result(result)
+    terminal.show_files(Path(output), FILES)
+    if earlier is not None:
+        terminal.say(f"\n  {differences(result, earlier)}")
+    return CODES[result.status]
+
+
+def _report(given: argparse.Namespace) -> int:
+    from excidiff.inverse.job import draw_result
+    from excidiff.inverse.result import FitResult
+
+    folder = Path(given.folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; give the one that excidiff fit wrote")
+    draw_result(FitResult.load(folder / "result.nc"), folder)
+    terminal.show_files(folder, {name: FILES[name] for name in ("report.html", "figures")})
+    return OK
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    from excidiff.inverse.machine import start
+
+    start(given.device)
+    from excidiff.inverse.doctor import examine
+
+    well = True
+    for check in examine():
+        sign = {True: "ok  ", False: "FAIL", None: "    "}[check.well]
+        terminal.show_entries({f"{sign} {check.name:<16}": check.detail})
+        well = well and check.well is not False
+    terminal.say("\nall well" if well else "\nsomething is wrong: see the lines marked FAIL")
+    return OK if well else BAD_INPUT
+
+
+def _expanded(paths: Sequence[str]) -> list[str]:
+    """Patterns such as spot_*.tif opened, in order, where the shell has not done so."""
+    found: list[str] = []
+    for path in paths:
+        matches = sorted(glob.glob(path)) if glob.has_magic(path) and not Path(path).exists() else []
+        found += matches or [path]
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="excidiff",
+        description="How far excitons and carriers travel before they recombine, from images of luminescence.",
+        epilog="Something to try: excidiff demo -o demo",
+    )
+    parser.add_argument("--version", action="version", version=f"excidiff {version('excidiff')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_demo(commands.add_parser("demo", help="write images of an invented film, to try things on"))
+    _add_info(commands.add_parser("info", help="what a file holds, and where every number comes from"))
+    _add_fit(commands.add_parser("fit", help="fit images, write a folder with result and report"))
+    _add_report(commands.add_parser("report", help="draw report and figures of a result again"))
+    _add_rerun(commands.add_parser("rerun", help="run a recorded fit again and compare"))
+    _add_doctor(commands.add_parser("doctor", help="does this installation work?"))
+    return parser
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", default="excidiff-demo", metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=1, help="another seed, other photons (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier demonstration")
+    parser.set_defaults(run=_demo)
+
+
+def _add_info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.set_defaults(run=_info)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", help="that excidiff fit wrote")
+    parser.set_defaults(run=_report)
+
+
+def _add_rerun(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_file", metavar="run.toml")
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="default: the old folder's name with -rerun")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+    parser.add_argument("--allow-changed", action="store_true", help="even if an input file is not what it was")
+    parser.set_defaults(run=_rerun)
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
+    parser.set_defaults(run=_doctor)
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="TIFF, .npy, .npz, CSV, HDF5 or NetCDF; stacks too")
+    for title, options in OPTIONS.items():
+        group = parser.add_argument_group(title)
+        for name, metavar, text in options:
+            group.add_argument(f"--{name}", metavar=metavar, help=text)
+    fit = parser.add_argument_group("the fit")
+    fit.add_argument("--noise", choices=("poisson", "gaussian"), help="law of the noise (default: poisson)")
+    fit.add_argument("--fix", action="append", default=[], metavar='"NAME=VALUE"', help='such as "background=1.5"')
+    fit.add_argument("--interval", choices=("fisher", "profile"), help="how intervals are found (default: fisher)")
+    fit.add_argument("--device", choices=DEVICES, help="default: auto")
+    out = parser.add_argument_group("the result")
+    out.add_argument("-o", "--output", default="excidiff-out", metavar="FOLDER", help="default: %(default)s")
+    out.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+    parser.set_defaults(run=_fit)
+
+
+OPTIONS = {
+    "the laser and the optics": (
+        ("laser", "FILE", "image of the laser spot through the same optics"),
+        ("laser-fwhm", "LENGTH", 'laser at the sample, such as "300 nm"; "300 ± 5 nm" carries the error on'),
+        ("psf-fwhm", "LENGTH", "point-spread function at the emission's colour"),
+        ("psf", "FILE", "image of a point at the emission's colour"),
+        ("laser-wavelength", "LENGTH", "with the emission's: how much wider the emission is blurred"),
+        ("emission-wavelength", "LENGTH", "see --laser-wavelength"),
+    ),
+    "the film": (
+        ("lifetime", "TIME", 'such as "5 ns" or "5.0 ± 0.1 ns"; gives the diffusivity'),
+        ("landscape", "FILE", "map of the energy landscape in meV"),
+        ("temperature", "TEMPERATURE", 'such as "295 K"'),
+    ),
+    "the camera": (
+        ("pixel-size", "LENGTH", 'at the sample, such as "40 nm"; wins over the file'),
+        ("gain", "NUMBER", "counts per photoelectron"),
+        ("offset", "COUNTS", "counts without light"),
+        ("read-noise", "ELECTRONS", "photoelectrons r.m.s."),
+        ("excess-noise", "NUMBER", "variance factor: 2 for an EMCCD, else 1"),
+        ("dark", "FILE", "image without light, instead of the offset"),
+        ("flat", "FILE", "image of even light: the sensitivity"),
+        ("mask", "FILE", "not zero where pixels are to be used"),
+        ("region", "X0,X1,Y0,Y1", "part of the image in pixels, ends not included"),
+        ("saturation", "COUNTS", "at which a pixel is full; inf: never"),
+        ("background", "PHOTONS", 'per pixel if known (default: "fit")'),
+    ),
+}

@@ -1,0 +1,212 @@
+"""One fit from files to files: settings in, a folder with the result out. `excidiff fit` and `rerun` are this."""
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from excidiff.inverse.data import Image
+from excidiff.inverse.experiment import Experiment
+from excidiff.inverse.machine import environment
+from excidiff.inverse.readers import ImageOptions, Unreadable, read_batch, read_image, read_map
+from excidiff.inverse.report import write_figures
+from excidiff.inverse.result import FitResult
+from excidiff.inverse.settings import FitSettings, Run, data_file, file_hash, relative_to, write_run
+from excidiff.inverse.storage import inside, write_text
+from excidiff.inverse.units import parse_quantity
+from excidiff.inverse.wording import counted
+from excidiff.solver.solution import InputError
+
+QUANTITIES = {
+    "laser_fwhm": "fwhm",
+    "psf_fwhm": "fwhm",
+    "laser_wavelength": "wavelength",
+    "emission_wavelength": "wavelength",
+    "lifetime": "lifetime",
+    "temperature": "temperature",
+}
+CAMERA = ("gain", "offset", "read_noise", "excess_noise")
+FIXABLE = {
+    "diffusion_length": "diffusion_length",
+    "diffusivity": "diffusivity",
+    "lifetime": "lifetime",
+    "width": "length",
+    "centre_x": "length",
+    "centre_y": "length",
+    "amplitude": "dimensionless",
+    "background": "dimensionless",
+}
+
+
+def fit_files(settings: FitSettings, progress: Callable[..., Any] | None = None) -> FitResult:
+    """Read, fit, and return the result with a record of its inputs in `settings["run"]`.
+
+    An image that cannot be used becomes a failed measurement beside the others. Raises `InputError` when none can
+    be used, and for every other option that cannot.
+    """
+    inputs = [
+        {"role": role, "path": path, "sha256": file_hash(path)}
+        for role, path in settings.paths()
+        if role != "image" or data_file(path).is_file()
+    ]
+    result = build(settings).fit(progress=progress)
+    record = {**environment(), "inputs": inputs, "command": command(settings)}
+    return replace(result, settings={**result.settings, "run": record})
+
+
+def command(settings: FitSettings) -> str:
+    """The command line that these settings came from."""
+    words = ["excidiff", "fit"]
+    for name, value in settings.given().items():
+        option = "--" + name.replace("_", "-")
+        for entry in value if isinstance(value, list) else [value]:
+            words += [entry] if name == "images" else [option, entry]
+    return shlex.join(words)
+
+
+def write_result(result: FitResult, folder: Path, settings: FitSettings, target: Path) -> None:
+    """Fill `folder` with the whole result; `target` is where it will lie, from which run.toml counts its paths."""
+    write_text(inside(folder, "result.json"), result.to_json())
+    result.save(inside(folder, "result.nc"))
+    record = dict(result.settings["run"])
+    inputs = [{**entry, "path": relative_to(target, entry["path"])} for entry in record.pop("inputs")]
+    record.pop("command")
+    moved = settings.moved(lambda path: relative_to(target, path))
+    write_run(inside(folder, "run.toml"), Run(moved, tuple(inputs), record))
+    draw_result(result, folder)
+
+
+def draw_result(result: FitResult, folder: Path) -> None:
+    """Draw report.html and figures/ of a result into `folder`, from its saved values alone."""
+    result.report(inside(folder, "report.html"))
+    drawings = inside(folder, "figures")
+    drawings.mkdir(exist_ok=True)
+    write_figures(result, drawings)
+
+
+def build(settings: FitSettings) -> Experiment:
+    """Read every file and put the experiment together. Raises `InputError` if no image at all can be used."""
+    found = read_batch(settings.images, **_image_options(settings))
+    lost = [entry for entry in found if isinstance(entry, Unreadable)]
+    images = [entry for entry in found if isinstance(entry, Image)]
+    if not images:
+        more = f" (and {counted(len(lost) - 1, 'other image')} likewise)" if len(lost) > 1 else ""
+        raise InputError(lost[0].reason + more)
+    given: dict[str, Any] = {name: _quantity(settings, name) for name in QUANTITIES}
+    if settings.laser is not None:
+        given["laser"] = read_image(settings.laser, **_laser_options(settings))
+    if settings.psf is not None:
+        given["psf"] = read_image(settings.psf, **_said({"pixel_size": settings.pixel_size}))
+    if settings.landscape is not None:
+        given["landscape"] = read_map(settings.landscape)
+    if settings.background is not None:
+        given["background"] = "fit" if settings.background == "fit" else _number("--background", settings.background)
+    fixed = dict(_fixed(text) for text in settings.fix)
+    unreadable = [(_name(entry), entry.reason) for entry in lost]
+    given |= {"noise": settings.noise, "interval": settings.interval}
+    return Experiment(images=images, fixed=fixed, unreadable=unreadable, **_said(given))
+
+
+def _image_options(settings: FitSettings) -> ImageOptions:
+    maps = {name: getattr(settings, name) for name in ("dark", "flat", "mask")}
+    region = None if settings.region is None else _region(settings.region)
+    return _said({**_camera(settings), **maps, "region": region})
+
+
+def _camera(settings: FitSettings) -> dict[str, Any]:
+    """What holds for every image of this camera, the laser's included."""
+    given = {name: getattr(settings, name) for name in CAMERA}
+    numbers = {name: _number("--" + name.replace("_", "-"), text) for name, text in given.items() if text is not None}
+    saturation = None if settings.saturation is None else _number("--saturation", settings.saturation)
+    return {**numbers, "saturation": saturation, "pixel_size": settings.pixel_size}
+
+
+def _laser_options(settings: FitSettings) -> ImageOptions:
+    """The same camera took the laser's image; region and mask belong to the film's images alone."""
+    return _said({**_camera(settings), "dark": settings.dark, "flat": settings.flat})
+
+
+def _said(options: dict[str, Any]) -> Any:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _quantity(settings: FitSettings, name: str) -> float | tuple[float, float] | None:
+    """An option in house units; "5.0 ± 0.1 ns" gives the value with its standard error."""
+    text, option = getattr(settings, name), "--" + name.replace("_", "-")
+    if text is None:
+        return None
+    value, sign, error = re.sub(r"\+/?-", "±", text).partition("±")
+    if not sign:
+        return parse_quantity(text, QUANTITIES[name], name=option)
+    unit = re.sub(r"^[\s\d.eE+-]+", "", error)
+    pair = [_parse_sized(part, unit, name, option) for part in (value, error.removesuffix(unit))]
+    return pair[0], pair[1]
+
+
+def _parse_sized(number: str, unit: str, name: str, option: str) -> float:
+    """A number and a unit; the physical range is checked by `Experiment`, as an error may be small beyond it."""
+    one = parse_quantity(f"1 {unit}", {"lifetime": "time"}.get(name, "length"), name=option) if unit else None
+    if one is None:
+        raise InputError(f'{option}: no unit after ±; write it like "5.0 ± 0.1 ns"')
+    return one * _number(option, number.strip())
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{option} {text!r} is not a number; it has no unit, write it like {option} 2.5") from None
+
+
+def _region(text: str) -> tuple[int, ...]:
+    try:
+        edges = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        edges = ()
+    if len(edges) != 4:
+        raise InputError(f"--region {text!r} is not x0,x1,y0,y1 in whole pixels, such as --region 10,90,10,90")
+    return edges
+
+
+def _fixed(text: str) -> tuple[str, float]:
+    """ "lifetime=5 ns" -> ("lifetime", 5.0)."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise InputError(f'--fix {text!r} has no value; write it as --fix "background=1.5"')
+    if name not in FIXABLE:
+        near = get_close_matches(name, FIXABLE, n=1, cutoff=0.0)[0]
+        raise InputError(f"--fix {name}: no such parameter; the nearest known one is {near!r}")
+    if FIXABLE[name] == "dimensionless":
+        return name, _number(f"--fix {name}", value)
+    if not name.startswith("centre"):
+        return name, parse_quantity(value, FIXABLE[name], name=f"--fix {name}")
+    # A position may be zero or negative, which no length is.
+    sign = -1.0 if value.startswith("-") else 1.0
+    size = value.lstrip("+-")
+    zero = size.split(" ")[0].strip("0.") == ""
+    return name, 0.0 if zero else sign * parse_quantity(size, "length", name=f"--fix {name}")
+
+
+def _name(entry: Unreadable) -> str:
+    return entry.file if entry.frame is None else f"{entry.file} frame {entry.frame}"
+
+
+def differences(result: FitResult, folder: Path) -> str:
+    """One sentence on how the values compare with those of an earlier result in `folder`."""
+    if not (folder / "result.nc").is_file():
+        return "There is no earlier result beside run.toml to compare with."
+    before = FitResult.load(folder / "result.nc").parameters
+    worst, where = 0.0, ""
+    for name, entry in result.parameters.items():
+        old = before[name].value if name in before else None
+        if (old is None) != (entry.value is None):
+            return f"{name} differs from the earlier result: one has a value, the other has none."
+        if old is not None and entry.value is not None and old != entry.value:
+            change = abs(entry.value - old) / max(abs(old), abs(entry.value))
+            worst, where = max((worst, where), (change, name))
+    if not where:
+        return "The values are those of the earlier result, to the last digit."
+    return f"The values differ from the earlier result by at most {worst:.1e} of their size ({where})."
