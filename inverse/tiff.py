@@ -5,6 +5,7 @@ import math
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -24,7 +25,7 @@ from excidiff.inverse.units import length_unit
 from excidiff.solver.solution import InputError
 
 MAX_PAGES = 2**20
-DEFLATE, LZMA = (8, 32946, 50013), (34925,)
+UNCOMPRESSED, DEFLATE, LZMA = 1, (8, 32946), (34925,)
 INCH, CENTIMETRE = 25400.0, 1e4  # µm
 COLOUR = {2: "RGB", 5: "CMYK", 6: "YCbCr", 8: "CIELab"}
 
@@ -126,49 +127,61 @@ def _check_series(tif: Any, series: Any, name: str, max_pixels: int) -> tuple[st
 def _check_data(path: Path, series: Any, name: str) -> None:
     """Refuse pages whose data end too early (a library would fill in zeros), and data that unpack without end."""
     size = path.stat().st_size
-    if series.dataoffset is not None:
-        pieces = [(series.dataoffset, series.nbytes, 0, 1)]
-    else:
-        pieces = [
-            (offset, count, _piece_size(page), int(page.compression))
-            for page in series.pages
-            if page is not None
-            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
-        ]
-    if not pieces or any(page is None for page in series.pages):
+    if any(page is None for page in series.pages) and series.dataoffset is None:
         raise InputError(f"{name}: this TIFF file is damaged: pages are missing; copy it again from its source")
+    if series.dataoffset is None:
+        pieces = [(*piece, page) for page in series.pages for piece in _pieces(page, name)]
+    else:
+        first = series.keyframe
+        pieces = [(*piece, first) for piece in _pieces(first, name)]
+        pieces.append((series.dataoffset, series.nbytes, 0, first))
     with path.open("rb") as file:
-        for offset, count, expected, compression in pieces:
+        for offset, count, needed, page in pieces:
             if count <= 0 or offset + count > size:
                 raise InputError(
                     f"{name}: this TIFF file is truncated: its image data should reach byte {offset + count}, but the "
                     f"file ends at {size}; copy it again from its source"
                 )
+            compression = int(page.compression)
             if compression in (*DEFLATE, *LZMA):
                 file.seek(offset)
-                _check_inflated(file.read(count), expected, compression, name)
+                count = _unpacked_size(file.read(count), _piece_rows(page) * _row_bytes(page) + 1, compression)
+            elif compression != UNCOMPRESSED:
+                continue
+            if not needed <= count <= max(needed, _piece_rows(page) * _row_bytes(page), series.nbytes):
+                raise InputError(
+                    f"{name}: this TIFF file is damaged: a piece of {needed} bytes, by its header, has or unpacks to "
+                    f"{count} or more; copy it again from its source"
+                )
 
 
-def _piece_size(page: Any) -> int:
-    """The bytes of one strip or tile of a page, uncompressed."""
-    shape = (
-        (page.tilelength, page.tilewidth)
-        if page.is_tiled
-        else (min(page.rowsperstrip, page.imagelength), page.imagewidth)
-    )
-    return math.prod(shape) * page.samplesperpixel * max(1, page.bitspersample // 8)
-
-
-def _check_inflated(data: bytes, expected: int, compression: int, name: str) -> None:
-    """Refuse compressed data that unpack to more than the header says."""
-    if compression in DEFLATE:
-        unpacked = zlib.decompressobj().decompress(data, expected + 1)
-    else:
-        unpacked = lzma.LZMADecompressor().decompress(data, expected + 1)
-    if len(unpacked) > expected:
+def _pieces(page: Any, name: str) -> Iterator[tuple[int, int, int]]:
+    """Yield offset, stored bytes and needed unpacked bytes of every strip or tile of a page."""
+    rows, length = _piece_rows(page), page.imagelength
+    across = -(-page.imagewidth // page.tilewidth) if page.is_tiled else 1
+    expected = -(-length // rows) * across
+    if not expected == len(page.dataoffsets) == len(page.databytecounts):
         raise InputError(
-            f"{name}: this TIFF file is damaged: its data unpack to more than its header says; export it again"
+            f"{name}: this TIFF file is damaged: an image of {length} × {page.imagewidth} pixels needs {expected} "
+            f"pieces of data, it has {len(page.dataoffsets)}; copy it again from its source"
         )
+    for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        kept = rows if page.is_tiled else min(rows, length - index * rows)
+        yield offset, count, kept * _row_bytes(page)
+
+
+def _piece_rows(page: Any) -> int:
+    return page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+
+
+def _row_bytes(page: Any) -> int:
+    return -(-(page.tilewidth if page.is_tiled else page.imagewidth) * page.bitspersample // 8)
+
+
+def _unpacked_size(data: bytes, most: int, compression: int) -> int:
+    """Unpack at most `most` bytes, and say how many that gave."""
+    unpacker = zlib.decompressobj() if compression in DEFLATE else lzma.LZMADecompressor()
+    return len(unpacker.decompress(data, most))
 
 
 def _as_frames(values: np.ndarray, axes: str, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -189,8 +189,9 @@ def test_stacks_give_one_image_per_frame(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "plain.tif", frames)
     tifffile.imwrite(tmp_path / "hyper.tif", frames.reshape(3, 1, 2, 24, 32), imagej=True, metadata={"axes": "TZCYX"})
     tifffile.imwrite(tmp_path / "ome.tif", frames.reshape(3, 2, 24, 32), ome=True, metadata={"axes": "TCYX"})
+    tifffile.imwrite(tmp_path / "packed.tif", frames, compression="zlib", rowsperstrip=7, metadata=None)
     np.save(tmp_path / "frames.npy", frames)
-    for name in ("plain.tif", "hyper.tif", "ome.tif", "frames.npy"):
+    for name in ("plain.tif", "hyper.tif", "ome.tif", "packed.tif", "frames.npy"):
         images = read_images(tmp_path / name)
         np.testing.assert_array_equal([image.counts for image in images], frames)
         assert [image.frame for image in images] == list(range(6))
