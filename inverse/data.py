@@ -17,6 +17,7 @@ from excidiff.inverse.saturation import at_peak, saturated_pixels
 from excidiff.inverse.units import check_range, format_quantity
 from excidiff.solver.solution import InputError
 
+FEWEST = 16  # pixels that an image must have in use
 MASKED_AT_MOST = 0.01  # fraction of faulty pixels that may be left out without a word from the person
 
 
@@ -66,7 +67,7 @@ class Image:
     dark: counts without light, pixel by pixel, instead of the camera's offset.
     flat: relative sensitivity, scaled to mean 1 over the used pixels; it multiplies the model, never divides the data.
     uncertainty: standard error in counts; with it the noise is Gaussian and the counts may have any sign.
-    notes: what was masked or looks odd, for the report.
+    file, frame, sha256: where the counts come from. notes: what was masked or looks odd, for the report.
 
     Raises InputError, naming the file, for what FAULTS rows 1–7 list.
     """
@@ -93,6 +94,11 @@ class Image:
         _refuse_nonfinite(raw, used, self.name)
         notes = list(self.notes)
         used = used & ~self._saturated(raw, used, notes)
+        if np.count_nonzero(used) < FEWEST:
+            raise InputError(
+                f"{self.name}: only {np.count_nonzero(used)} pixels are in use, at least {FEWEST} are needed; "
+                "check the mask and the region"
+            )
         dark = _map(self.dark, raw.shape, "dark", self.name)
         flat, used = self._scaled_flat(raw.shape, used, notes)
         uncertainty = _map(self.uncertainty, raw.shape, "uncertainty", self.name)
@@ -165,7 +171,7 @@ class Image:
         count, total = int(np.count_nonzero(full)), int(np.count_nonzero(used))
         if not count:
             return full
-        found = "" if self.camera.saturation is not None else "; if that is no saturation, say saturation=inf"
+        found = "" if self.camera.saturation is not None else "; if that is no saturation, say --saturation inf"
         peak = at_peak(raw, full, used)
         if peak.any():
             raise InputError(
@@ -223,7 +229,6 @@ def with_region(image: Image, region: Sequence[int]) -> Image:
     return replace(
         image,
         **{name: None if value is None else value[part] for name, value in cut.items()},
-        camera=replace(image.camera, saturation=np.inf),  # what was saturated is masked already
         notes=(*image.notes, note),
     )
 
@@ -264,8 +269,6 @@ def _refuse_nonfinite(raw: np.ndarray, used: np.ndarray, name: str) -> None:
 
 def _refuse_dull(values: np.ndarray, name: str) -> None:
     """Refuse an image without anything to fit."""
-    if values.size < 16:
-        raise InputError(f"{name}: only {values.size} pixels are in use; at least 16 are needed: check mask and region")
     if not values.any():
         raise InputError(f"{name}: every pixel is zero; the file holds no light: check the exposure and the frame")
     if values.min() == values.max():

@@ -49,7 +49,7 @@ def read_tiff(path: Path, *, max_pixels: int = MAX_PIXELS) -> Raster:
             try:
                 values = series.asarray()
             except (ValueError, ImportError, NotImplementedError, KeyError) as error:
-                if "imagecodecs" not in str(error):
+                if "imagecodecs" not in str(error) and not isinstance(error, ImportError):
                     raise
                 compression = getattr(series.keyframe.compression, "name", "?")
                 raise InputError(

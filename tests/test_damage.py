@@ -39,6 +39,14 @@ def attempt(path: Path, **options: int) -> list[Image] | str:
     return images
 
 
+def patch_tag(data: bytearray, tag: int, value: int) -> None:
+    """Write `value` over the (32-bit, single) value of a tag in the first directory of a little-endian TIFF."""
+    first = struct.unpack("<I", data[4:8])[0]
+    for entry in range(first + 2, first + 2 + 12 * struct.unpack("<H", data[first : first + 2])[0], 12):
+        if struct.unpack_from("<H", data, entry)[0] == tag:
+            struct.pack_into("<HII", data, entry + 2, 4, 1, value)
+
+
 def in_chunks(path: Path, **options: object) -> Path:
     with h5py.File(path, "w") as file:
         file.create_dataset("image", data=COUNTS, **options)
@@ -142,12 +150,18 @@ def test_a_header_that_claims_more_rows_than_there_are(options: dict[str, object
     """tifffile fills what is missing with zeros, which would pass for darkness."""
     path = as_tiff(tmp_path / "tall.tif", **options)
     data = bytearray(path.read_bytes())
-    first = struct.unpack("<I", data[4:8])[0]
-    for entry in range(first + 2, first + 2 + 12 * struct.unpack("<H", data[first : first + 2])[0], 12):
-        if struct.unpack_from("<H", data, entry)[0] == 257:
-            struct.pack_into("<I" if data[entry + 2] == 4 else "<H", data, entry + 8, 40)
+    patch_tag(data, 257, 40)
     path.write_bytes(bytes(data) + bytes(5000))
     refused(path, "damaged: an image of 40 × 20 pixels needs|damaged: a piece of 1600 bytes")
+
+
+def test_compressions_that_need_more(tmp_path: Path) -> None:
+    """JPEG 2000 takes a package that excidiff does not ask for; with it, these bytes are a damaged JPEG 2000."""
+    path = as_tiff(tmp_path / "spot.tif", compression="zlib")
+    data = bytearray(path.read_bytes())
+    patch_tag(data, 259, 34712)
+    path.write_bytes(data)
+    refused(path, r"pip install imagecodecs|damaged")
 
 
 def test_tables_that_are_none(tmp_path: Path) -> None:
@@ -197,11 +211,8 @@ def test_huge_claims_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "huge.h5", "w") as file:
         file.create_dataset("image", shape=(1000_000, 1000_000), dtype="f8", chunks=(100, 100))
     tiff = bytearray(as_tiff(tmp_path / "huge.tif").read_bytes())
-    first = struct.unpack("<I", tiff[4:8])[0]
-    for entry in range(first + 2, first + 2 + 12 * struct.unpack("<H", tiff[first : first + 2])[0], 12):
-        if struct.unpack_from("<H", tiff, entry)[0] in (256, 257):
-            struct.pack_into("<HI", tiff, entry + 2, 4, 1)
-            struct.pack_into("<I", tiff, entry + 8, 1000_000)
+    patch_tag(tiff, 256, 1000_000)
+    patch_tag(tiff, 257, 1000_000)
     (tmp_path / "huge.tif").write_bytes(tiff)
     tracemalloc.start()
     for name in ("huge.npy", "huge.npz", "huge.h5", "huge.tif"):
@@ -221,11 +232,8 @@ def test_a_deflate_bomb_in_tiff(tmp_path: Path) -> None:
     path = as_tiff(tmp_path / "bomb.tif", compression="zlib")
     bomb = zlib.compress(bytes(40_000_000), 9)
     data = bytearray(path.read_bytes())
-    first = struct.unpack("<I", data[4:8])[0]
-    for entry in range(first + 2, first + 2 + 12 * struct.unpack("<H", data[first : first + 2])[0], 12):
-        tag = struct.unpack_from("<H", data, entry)[0]
-        if tag in (273, 279):
-            struct.pack_into("<HII", data, entry + 2, 4, 1, len(data) if tag == 273 else len(bomb))
+    patch_tag(data, 273, len(data))
+    patch_tag(data, 279, len(bomb))
     path.write_bytes(bytes(data) + bomb)
     tracemalloc.start()
     refused(path, "a piece of 640 bytes, by its header, has or unpacks to 641 or more")

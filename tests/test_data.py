@@ -120,6 +120,10 @@ def test_noiseless_images_are_no_plateau() -> None:
     assert Image(np.round(300 * np.exp(-((x - 24.5) ** 2 + (y - 19.5) ** 2) / 50))).notes == ()
 
 
+def test_a_mask_that_leaves_nothing() -> None:
+    refused("only 0 pixels are in use", counts=spot(), mask=np.zeros(SHAPE, bool), flat=np.ones(SHAPE))
+
+
 # Row 3: negative counts.
 
 
