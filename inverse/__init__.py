@@ -1,1 +1,68 @@
-"""From measured images to a diffusion length: data, likelihoods, fits, uncertainty and reports."""
+"""From measured images to a diffusion length: data, likelihoods, fits, uncertainty and reports.
+
+    from excidiff.inverse import Experiment, read_image, read_images
+
+    result = Experiment(images=read_images("spot.tif"), laser=read_image("laser.tif"), lifetime=5.0).fit()
+    result                       # one screen: value ± error, unit, verdict
+    result.save("film.nc")
+    result.report("film.html")
+
+Lengths are in µm, times in ns, energies in meV, temperatures in K. Modules are loaded when a name is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from excidiff.inverse.data import Camera, Image
+    from excidiff.inverse.experiment import Experiment
+    from excidiff.inverse.readers import read_batch, read_image, read_images, read_map
+    from excidiff.inverse.result import Estimate, FitResult, Measurement
+    from excidiff.inverse.units import format_quantity, parse_quantity
+    from excidiff.solver.solution import InputError, SolverError
+
+_HOMES = {
+    "Camera": "excidiff.inverse.data",
+    "Estimate": "excidiff.inverse.result",
+    "Experiment": "excidiff.inverse.experiment",
+    "FitResult": "excidiff.inverse.result",
+    "Image": "excidiff.inverse.data",
+    "InputError": "excidiff.solver.solution",
+    "Measurement": "excidiff.inverse.result",
+    "SolverError": "excidiff.solver.solution",
+    "format_quantity": "excidiff.inverse.units",
+    "parse_quantity": "excidiff.inverse.units",
+    "read_batch": "excidiff.inverse.readers",
+    "read_image": "excidiff.inverse.readers",
+    "read_images": "excidiff.inverse.readers",
+    "read_map": "excidiff.inverse.readers",
+}
+
+__all__ = [
+    "Camera",
+    "Estimate",
+    "Experiment",
+    "FitResult",
+    "Image",
+    "InputError",
+    "Measurement",
+    "SolverError",
+    "format_quantity",
+    "parse_quantity",
+    "read_batch",
+    "read_image",
+    "read_images",
+    "read_map",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
