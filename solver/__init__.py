@@ -1,1 +1,25 @@
 """Forward physics: a medium and a source in, populations out."""
+
+from excidiff.solver.grid import Grid
+from excidiff.solver.medium import Medium, Surface
+from excidiff.solver.solution import InputError, Result, Solution, SolverError
+from excidiff.solver.source import gaussian_spot
+from excidiff.solver.steady import steady_state
+from excidiff.solver.transient import evolve, time_integral
+from excidiff.solver.walk import Photons, walk
+
+__all__ = [
+    "Grid",
+    "InputError",
+    "Medium",
+    "Photons",
+    "Result",
+    "Solution",
+    "SolverError",
+    "Surface",
+    "evolve",
+    "gaussian_spot",
+    "steady_state",
+    "time_integral",
+    "walk",
+]

@@ -1,0 +1,81 @@
+"""(A + s) n = b: the one linear solve behind everything, and the one place for its derivatives.
+
+In the symmetric variable v = n/φ the matrix is symmetric positive definite, so conjugate gradients preconditioned by a
+multigrid V-cycle solve it (Saad, Iterative Methods for Sparse Linear Systems, algorithm 9.1). From A v = b follows
+dv = A⁻¹ (db − dA v): a derivative, forward, reverse or second, is one more solve with the same matrix and the same
+hierarchy, which is what `jax.lax.custom_linear_solve` arranges. The residual is judged as a rate of excitons, by the sum of
+its magnitudes: Σ|b − (A + s) n| ≤ rtol Σ|b|. What such a solve loses or invents in all is then within rtol too.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from excidiff.solver.flux import Map, Operator
+from excidiff.solver.multigrid import Hierarchy
+
+MAX_ITERATIONS = 500
+
+
+class Effort(NamedTuple):
+    """What a solve took: conjugate-gradient `iterations` and the relative `residual` reached, recomputed at the end."""
+
+    iterations: Int[Array, ""]
+    residual: Float[Array, ""]
+
+
+def solve(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift=0.0, rtol: float, guess: Map | None = None):
+    """(v, Effort) with (A + shift) v = rate, both in the symmetric variable.
+
+    Differentiable in `operator`, `shift` and `rate`, any number of times, forward and in reverse; `hierarchy` and `guess` only steer
+    the way to the solution.
+    """
+    hierarchy, operator_now, shift_now = lax.stop_gradient((hierarchy, operator, shift))
+    start = jnp.zeros_like(rate) if guess is None else lax.stop_gradient(guess)
+    # A residual in v counts φ excitons; the transposed system's is measured by 1/φ.
+    weight = jnp.ones(()) if operator.potential is None else jnp.exp(-0.5 * operator_now.potential)
+    weight = weight.astype(rate.dtype)
+
+    def matvec(v):
+        return operator.apply(v) + shift * v
+
+    def forward(_, b):
+        return _conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, weight, start)
+
+    def transposed(_, b):
+        return _conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, 1.0 / weight, jnp.zeros_like(b))
+
+    return lax.custom_linear_solve(matvec, rate, forward, transposed, has_aux=True)
+
+
+def _conjugate_gradients(operator: Operator, hierarchy: Hierarchy, b: Map, shift, rtol: float, weight, start: Map):
+    def size(r):
+        return jnp.sum(jnp.abs(weight * r))
+
+    def matvec(v):
+        return operator.apply(v) + shift * v
+
+    goal = rtol * size(b)
+
+    def searching(state):
+        _, _, _, rz, r_size, count = state
+        return (r_size > goal) & (count < MAX_ITERATIONS) & jnp.isfinite(rz)
+
+    def step(state):
+        v, r, p, rz_before, _, count = state
+        z = hierarchy.precondition(r, shift)
+        rz = jnp.vdot(r, z)
+        p = z + jnp.where(count > 0, rz / rz_before, 0.0) * p
+        q = matvec(p)
+        along = rz / jnp.vdot(p, q)
+        r = r - along * q
+        return v + along * p, r, p, rz, size(r), count + 1
+
+    r = b - matvec(start)
+    state = (start, r, jnp.zeros_like(r), jnp.ones((), r.dtype), size(r), jnp.zeros((), int))
+    v, *_, count = lax.while_loop(searching, step, state)
+    total = size(b)
+    residual = size(b - matvec(v)) / jnp.where(total > 0, total, 1.0)
+    return v, Effort(count, residual)

@@ -1,0 +1,229 @@
+"""Implicit time stepping of a linear medium, v' = −A v + g, with its error controlled and its memory bounded.
+
+The scheme is the implicit part of ARK4(3)6L[2]SA (Kennedy and Carpenter, Appl. Numer. Math. 44 (2003) 139): fourth order,
+L-stable, stiffly accurate, five solves with one matrix I + Δt A/4, and an embedded third order for the error.
+
+Two passes. The first chooses the steps: an error estimate of each, as a share of the excitons present, is kept below
+rtol/10 · Δt/(t + Δt), whose sum over a run from the first instants to any later time stays below rtol. The second, taken
+only where a derivative is asked for, replays the same fractions of the same intervals as a plain scan, which JAX
+differentiates in every mode; blocks of √max_steps steps are recomputed rather than stored in reverse.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from excidiff.solver import elliptic
+from excidiff.solver.flux import Map, Operator
+from excidiff.solver.multigrid import Hierarchy, build
+
+DIAGONAL = 0.25
+TABLEAU = np.array(
+    [
+        [0, 0, 0, 0, 0],
+        [1 / 4, 0, 0, 0, 0],
+        [8611 / 62500, -1743 / 31250, 0, 0, 0],
+        [5012029 / 34652500, -654441 / 2922500, 174375 / 388108, 0, 0],
+        [15267082809 / 155376265600, -71443401 / 120774400, 730878875 / 902184768, 2285395 / 8070912, 0],
+        [82889 / 524892, 0, 15625 / 83664, 69875 / 102672, -2260 / 8211],
+    ]
+)
+WEIGHTS = np.append(TABLEAU[-1], DIAGONAL)
+EMBEDDED = np.array(
+    [
+        4586570599 / 29645900160,
+        0,
+        178811875 / 945068544,
+        814220225 / 1159782912,
+        -3700637 / 11593932,
+        61727 / 225920,
+    ]
+)
+SAFETY, SHRINK, GROW = 0.9, 0.2, 4.0
+
+
+class Steps(NamedTuple):
+    """The sequence taken: for each step the index of the time it leads to, its share of that interval, whether it ends it."""
+
+    frame: Int[Array, " steps"]
+    share: Float[Array, " steps"]
+    ends: Int[Array, " steps"]
+
+
+def march(operator: Operator, v: Map, g: Map, times, *, rtol: float, max_steps: int, integrate: bool):
+    """(frames, stats, done): v at each of `times`, or with `integrate` ∫ v dt between one and the next.
+
+    `stats`: `error`, the sum of the error estimates; `steps`; `iterations` of all solves. `done`: whether every time was reached.
+    """
+    hierarchy = lax.stop_gradient(build(operator))
+    settings = (hierarchy, rtol, integrate)
+
+    @jax.custom_jvp
+    def frames(arguments):
+        out, stats, _ = _choose(*arguments, *settings, max_steps)
+        return out, stats
+
+    @frames.defjvp
+    def _(primals, tangents):
+        _, stats, steps = _choose(*lax.stop_gradient(primals[0]), *settings, max_steps)
+        out, dout = jax.jvp(lambda a: _replay(*a, *settings, steps), primals, tangents)
+        return (out, stats), (dout, jax.tree.map(jnp.zeros_like, stats))
+
+    out, stats = frames((operator, v, g, times))
+    done = stats.pop("done") > 0
+    return out, stats, done
+
+
+def _step(operator: Operator, hierarchy: Hierarchy, v: Map, g: Map, dt, rtol: float):
+    """One step: (v after it, ∫ v dt over it, the error estimates of the two, iterations)."""
+    shift = 1.0 / (DIAGONAL * dt)
+    stages = len(WEIGHTS)
+
+    def stage(carry, part):
+        values, slopes, iterations = carry
+        index, row = part
+        base = v + dt * jnp.tensordot(row, slopes[:-1], 1)
+        value, effort = elliptic.solve(
+            operator, hierarchy, shift * base + g, shift=shift, rtol=rtol, guess=values[index - 1]
+        )
+        values = values.at[index].set(value)
+        slopes = slopes.at[index].set(shift * (value - base))
+        return (values, slopes, iterations + effort.iterations), None
+
+    blank = jnp.zeros((stages, *v.shape), v.dtype)
+    carry = (blank.at[0].set(v), blank.at[0].set(g - operator.apply(v)), jnp.zeros((), int))
+    rows = jnp.asarray(TABLEAU[1:], v.dtype)
+    (values, slopes, iterations), _ = lax.scan(stage, carry, (jnp.arange(1, stages), rows))
+    weights, wrong = jnp.asarray(WEIGHTS, v.dtype), jnp.asarray(WEIGHTS - EMBEDDED, v.dtype)
+    integral, error_integral = (dt * jnp.tensordot(w, values, 1) for w in (weights, wrong))
+    return values[-1], integral, dt * jnp.tensordot(wrong, slopes, 1), error_integral, iterations
+
+
+def _choose(operator, v, g, times, hierarchy, rtol, integrate, max_steps):
+    """Step adaptively through all `times`; frames, stats and the `Steps` taken."""
+    count = times.shape[0]
+    weight = jnp.ones((), v.dtype) if operator.potential is None else jnp.exp(-0.5 * operator.potential)
+    starts = jnp.concatenate([jnp.zeros(1, times.dtype), times[:-1]])
+    lengths = times - starts
+    frames = jnp.zeros((count, *v.shape), v.dtype)
+    solver_rtol = _solver_rtol(rtol, v.dtype)
+
+    def size(field):
+        return jnp.sum(jnp.abs(weight * field))
+
+    def running(state):
+        return (state["frame"] < count) & (state["taken"] < max_steps) & (state["tried"] < 4 * max_steps)
+
+    def advance(state):
+        frame, share = state["frame"], state["share"]
+        length = lengths[frame]
+        left = (1.0 - share) * length
+        wish = state["dt"]
+        last = wish >= left * (1 - 1e-6)
+        part = jnp.where(last, 1.0 - share, jnp.where(2 * wish > left, 0.5 * (1.0 - share), wish / _positive(length)))
+        dt = part * length
+        out = lax.cond(
+            dt > 0,
+            lambda: _step(operator, hierarchy, state["v"], g, dt, solver_rtol),
+            lambda: (state["v"], *(jnp.zeros_like(v) for _ in range(3)), jnp.zeros((), int)),
+        )
+        value, integral, error, error_integral, iterations = out
+        present = _positive(size(value))
+        estimate = size(error) / present
+        if integrate:
+            estimate = jnp.maximum(estimate, size(error_integral) / _positive(size(integral)))
+        time = starts[frame] + share * length
+        allowed = 0.1 * rtol * dt / _positive(time + dt)
+        accepted = ((estimate <= allowed) | (dt <= 0)) & jnp.isfinite(estimate)
+        factor = SAFETY * (allowed / _positive(estimate)) ** (1 / 3)
+        factor = jnp.where(jnp.isfinite(estimate), jnp.clip(factor, SHRINK, GROW), SHRINK)
+        proposal = jnp.where(accepted & (dt < wish), jnp.maximum(wish, factor * dt), factor * dt)
+        ends = accepted & last
+        total = state["integral"] + integral
+        here = jnp.where(accepted, state["taken"], max_steps)
+        write = jnp.where(ends, frame, count)
+        return {
+            "frame": frame + ends,
+            "share": jnp.where(accepted, jnp.where(last, 0.0, share + part), share),
+            "dt": jnp.where(dt > 0, proposal, wish),
+            "v": jnp.where(accepted, value, state["v"]),
+            "integral": jnp.where(ends, 0.0, jnp.where(accepted, total, state["integral"])),
+            "frames": state["frames"].at[write].set(total if integrate else value, mode="drop"),
+            "steps": Steps(
+                state["steps"].frame.at[here].set(frame, mode="drop"),
+                state["steps"].share.at[here].set(part, mode="drop"),
+                state["steps"].ends.at[here].set(ends.astype(int), mode="drop"),
+            ),
+            "taken": state["taken"] + accepted,
+            "tried": state["tried"] + 1,
+            "error": state["error"] + jnp.where(accepted, estimate, 0.0),
+            "iterations": state["iterations"] + iterations,
+        }
+
+    steps = Steps(*(jnp.zeros(max_steps, d) for d in (int, v.dtype, int)))
+    zero = jnp.zeros((), int)
+    state = {
+        "frame": zero,
+        "share": jnp.zeros((), v.dtype),
+        "dt": _first_step(operator, v, g, size, rtol, times[-1]),
+        "v": v,
+        "integral": jnp.zeros_like(v),
+        "frames": frames,
+        "steps": steps,
+        "taken": zero,
+        "tried": zero,
+        "error": jnp.zeros((), v.dtype),
+        "iterations": zero,
+    }
+    state = lax.while_loop(running, advance, state)
+    stats = {name: state[name].astype(v.dtype) for name in ("error", "iterations")}
+    stats |= {"steps": state["taken"].astype(v.dtype), "done": (state["frame"] == count).astype(v.dtype)}
+    out = state["frames"][1:] if integrate else state["frames"]
+    return out, stats, state["steps"]
+
+
+def _replay(operator, v, g, times, hierarchy, rtol, integrate, steps: Steps):
+    """The frames again, through the same steps, as a scan of checkpointed blocks that can be differentiated."""
+    count = times.shape[0]
+    lengths = jnp.diff(times, prepend=jnp.zeros(1, times.dtype))
+    solver_rtol = _solver_rtol(rtol, v.dtype)
+
+    def one(carry, step):
+        def take(carry):
+            v, total, frames = carry
+            value, integral, *_ = _step(operator, hierarchy, v, g, step.share * lengths[step.frame], solver_rtol)
+            return value, total + integral, frames
+
+        v, total, frames = lax.cond(step.share * lengths[step.frame] > 0, take, lambda carry: carry, carry)
+        write = jnp.where(step.ends > 0, step.frame, count)
+        frames = frames.at[write].set(total if integrate else v, mode="drop")
+        return (v, jnp.where(step.ends > 0, 0.0, total), frames), None
+
+    size = int(np.ceil(np.sqrt(steps.share.shape[0])))
+    spare = size * size - steps.share.shape[0]
+    blocks = jax.tree.map(lambda a: jnp.pad(a, (0, spare)).reshape(size, size), steps)
+    inner = jax.checkpoint(one)
+    block = jax.checkpoint(lambda carry, part: lax.scan(inner, carry, part))
+    frames = jnp.zeros((count, *v.shape), v.dtype)
+    (_, _, frames), _ = lax.scan(block, (v, jnp.zeros_like(v), frames), blocks)
+    return frames[1:] if integrate else frames
+
+
+def _solver_rtol(rtol: float, dtype) -> float:
+    """Tolerance of the solves within a step: far below that of the step, but not below what the dtype can reach."""
+    return max(1e-3 * rtol, 1e-13 if dtype == jnp.float64 else 1e-6)
+
+
+def _first_step(operator: Operator, v: Map, g: Map, size, rtol: float, end) -> Array:
+    """A first step well inside the fastest change at the start: the error control makes it longer or shorter."""
+    slope = size(g - operator.apply(v))
+    present = jnp.where(size(v) > 0, size(v), size(g) * end)
+    return jnp.minimum(end, (rtol**0.25) * present / _positive(slope))
+
+
+def _positive(x: Array) -> Array:
+    return jnp.where(x > 0, x, jnp.asarray(jnp.finfo(x.dtype).tiny, x.dtype))

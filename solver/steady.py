@@ -1,0 +1,110 @@
+"""The steady state under continuous light: generation balances recombination.
+
+0 = ∇·[D (∇n + n ∇U / k_B T)] + G − n/τ
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from excidiff.solver import elliptic, transforms
+from excidiff.solver.flux import Operator, assemble
+from excidiff.solver.grid import Grid
+from excidiff.solver.medium import Medium, check_medium
+from excidiff.solver.multigrid import build
+from excidiff.solver.solution import REASONS, InputError, Result, Solution, is_concrete, settle
+from excidiff.solver.source import check_source
+
+
+def steady_state(
+    medium: Medium, source: Float[Array, "rows columns"], grid: Grid, *, rtol=None, throw=True
+) -> Solution:
+    """Excitons per µm² where `source` (excitons per µm² and ns, cell averages) shines on `medium` for ever.
+
+    A uniform medium is solved exactly by transforms, any other by multigrid-preconditioned conjugate gradients until
+    the sum of the residual's magnitudes is below `rtol` times that of the source (1e-8; 1e-5 in single precision). The
+    result has `.density` of `grid.shape` and `.stats`: iterations, residual, imbalance (|generated − lost|/generated).
+
+    Differentiable with respect to every number and map, forward, in reverse and twice. Raises `InputError` for
+    arguments that do not fit and where nothing removes excitons, `SolverError` when the solve fails, unless
+    `throw=False` or under a trace, where a failed density is NaN.
+    """
+    check_medium(medium, grid)
+    source = check_source("steady_state(source=…)", source, grid)
+    if never_empties(medium):
+        raise InputError(f"steady_state: {REASONS[Result.singular]}")
+    medium, source, grid, rtol = promote(medium, source, grid, rtol)
+    return settle(_steady_state(medium, source, grid, rtol), throw)
+
+
+def never_empties(medium: Medium) -> bool:
+    """Whether it can be seen that no exciton ever leaves: no recombination and no open side."""
+    if medium.surface is not None and (medium.surface.quenched or medium.surface.partial):
+        return False
+    return is_concrete(medium.lifetime) and bool(np.all(np.isinf(np.asarray(medium.lifetime))))
+
+
+def promote(medium: Medium, field: Float[Array, "rows columns"], grid: Grid, rtol: float | None, default=1e-8):
+    """Everything in one dtype, that of the inputs together, and a tolerance this dtype can keep."""
+    dtype = jnp.result_type(field, *jax.tree.leaves((medium, grid)))
+    dtype = jnp.promote_types(dtype, jnp.float32)
+    single = dtype == jnp.float32
+    if rtol is None:
+        rtol = max(default, 1e-5) if single else default
+    if not 0 < rtol < 1:
+        raise InputError(f"rtol={rtol!r}: expected a number between 0 and 1")
+    if single and rtol < 1e-5:
+        raise InputError(
+            f"rtol={rtol:g} cannot be kept in float32; give float64 arrays (jax.config.update('jax_enable_x64', True) "
+            "before anything else), or rtol ≥ 1e-5"
+        )
+    medium, grid = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (medium, grid))
+    return medium, field.astype(dtype), grid, float(rtol)
+
+
+@partial(jax.jit, static_argnames="rtol")
+def _steady_state(medium: Medium, source: Float[Array, "rows columns"], grid: Grid, rtol: float) -> Solution:
+    if medium.uniform:
+        kinds = transforms.axis_kinds(medium, grid)
+        rates = transforms.eigenvalues(medium, grid)
+        density = transforms.from_modes(transforms.to_modes(source, kinds) / rates, kinds)
+        operator = assemble(medium, grid)
+        effort = elliptic.Effort(jnp.zeros((), int), jnp.zeros((), source.dtype))
+    else:
+        operator = assemble(medium, grid)
+        rate = operator.symmetric(source)
+        v, effort = elliptic.solve(operator, build(operator), rate, rtol=rtol)
+        density = operator.density(v)
+    stats = {"iterations": effort.iterations, "residual": effort.residual}
+    stats["imbalance"] = imbalance(operator, density, source)
+    return Solution(density, verdict(density, source, stats, rtol), stats)
+
+
+def imbalance(operator: Operator, density: Array, source: Array) -> Array:
+    """|lost − generated| relative to what is generated."""
+    generated = jnp.sum(jnp.abs(source))
+    return jnp.abs(jnp.sum(operator.loss * density) - jnp.sum(source)) / jnp.where(generated > 0, generated, 1.0)
+
+
+def verdict(density: Array, source: Array, stats: dict, rtol: float) -> Array:
+    """The `Result` of a steady solve, as an integer array."""
+    eps = float(jnp.finfo(density.dtype).eps)
+    checks = (
+        (Result.not_finite, ~jnp.all(jnp.isfinite(density))),
+        (Result.iterations, stats["residual"] > max(10 * rtol, 1e4 * eps)),
+        (Result.imbalance, stats["imbalance"] > max(10 * rtol, 1e4 * eps)),
+        (Result.negative, is_negative(density, source, rtol)),
+    )
+    result = jnp.asarray(Result.converged.value)
+    for code, failed in reversed(checks):
+        result = jnp.where(failed, code.value, result)
+    return jax.lax.stop_gradient(result)
+
+
+def is_negative(density: Array, source: Array, rtol: float) -> Array:
+    """Whether a density that cannot be negative is, by more than the tolerance and rounding allow."""
+    eps = float(jnp.finfo(density.dtype).eps)
+    return (jnp.min(source) >= 0) & (jnp.min(density) < -max(10 * rtol, 100 * eps) * jnp.max(density))
