@@ -20,7 +20,7 @@ class Waves:
     def __init__(self, grid: Grid, *terms: tuple[float, int, int]):
         x, y = axes(grid)
         height, width = (float(extent) for extent in grid.extent)
-        self.value, self.dx, self.dy, self.laplacian = (np.zeros(grid.shape) for _ in range(4))
+        self.value, self.dx, self.dy, self.dxx, self.dyy = (np.zeros(grid.shape) for _ in range(5))
         for amplitude, half_x, half_y in terms:
             k, l = np.pi * half_x / width, np.pi * half_y / height
             u, v = k * (x + width / 2), l * (y + height / 2)
@@ -28,14 +28,16 @@ class Waves:
             self.value += wave
             self.dx -= amplitude * k * np.sin(u) * np.cos(v)
             self.dy -= amplitude * l * np.cos(u) * np.sin(v)
-            self.laplacian -= (k**2 + l**2) * wave
+            self.dxx -= k**2 * wave
+            self.dyy -= l**2 * wave
 
 
-def outflow(density: Waves, diffusivity: Waves, energy: Waves) -> np.ndarray:
-    """−∇·[D(∇n + n∇U)]/(Dn) for n = e^p, D = e^q, U = u: −[∇(p + q)·∇(p + u) + ∇²(p + u)]."""
-    drop_x, drop_y = density.dx + energy.dx, density.dy + energy.dy
-    slope = (density.dx + diffusivity.dx) * drop_x + (density.dy + diffusivity.dy) * drop_y
-    return -(slope + density.laplacian + energy.laplacian)
+def outflow(density: Waves, diffusivity: Waves, energy: Waves, aspect: float = 1.0) -> np.ndarray:
+    """−∇·[D(∇n + n∇U)]/(Dn) for n = e^p, D = e^q, U = u and Dy = `aspect` · Dx."""
+    p, q, u = density, diffusivity, energy
+    along_x = (p.dx + q.dx) * (p.dx + u.dx) + p.dxx + u.dxx
+    along_y = (p.dy + q.dy) * (p.dy + u.dy) + p.dyy + u.dyy
+    return -(along_x + aspect * along_y)
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,13 @@ def _film(rough: _Rough, rate: np.ndarray, aspect: float = 1.0) -> Medium:
     return Medium(d if aspect == 1.0 else (d, aspect * d), 1 / rate, landscape=unit * rough.energy.value)
 
 
-def manufactured_film(n: int, *, periodic: bool = False) -> Steady:
-    """Entry 24: variable D, τ and U; n = e^p is chosen and G = n/τ − ∇·[D(∇n + n∇U/kT)] follows."""
+def manufactured_film(n: int, *, periodic: bool = False, aspect: float = 1.0) -> Steady:
+    """Entry 24: variable D (Dy = `aspect` · Dx), τ, U and a chosen n = e^p; G = n/τ − ∇·[D(∇n + n∇U/kT)] follows."""
     rough = _rough(n, periodic)
     chosen = Waves(rough.grid, (0.4, 2, 0), (0.3, 2, 2), (-0.2, 0, 4))
     density, rate = np.exp(chosen.value), np.exp(-rough.lifetime.value)
-    leaving = np.exp(rough.diffusivity.value) * outflow(chosen, rough.diffusivity, rough.energy)
-    return Steady("manufactured", rough.grid, _film(rough, rate), density * (rate + leaving), lambda: density)
+    leaving = np.exp(rough.diffusivity.value) * outflow(chosen, rough.diffusivity, rough.energy, aspect)
+    return Steady("manufactured", rough.grid, _film(rough, rate, aspect), density * (rate + leaving), lambda: density)
 
 
 def manufactured_decay(n: int, *, periodic: bool = False) -> Evolution:

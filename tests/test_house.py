@@ -16,11 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The reading order of each folder: a module imports only from those before it. The one place where it is written down.
 SOLVER = """
-solution grid medium source flux transforms multigrid elliptic steady transient walk
+solution grid medium source flux transforms multigrid elliptic steady march transient walk
 """
 INVERSE = """
 units raster tables tiff hdf formats region saturation data readers
-instrument parameters prediction likelihood optimise uncertainty start spot rescale quality optics
+instrument detector parameters prediction likelihood optimise uncertainty start spot rescale quality optics
 wording storage archive screen figures page report result
 measure batch verdicts landscape experiment settings machine job terminal demo doctor cli
 """
