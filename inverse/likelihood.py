@@ -24,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
+from excidiff.inverse.detector import Detector
+
 LOGARITHM_FLOOR = 0.05  # in photoelectrons, or of σ² where that is smaller: any constant serves, the law uses the same
 TABLE_END = 200.0  # photoelectrons per pixel above which the asymptotic series is exact to 1e-4
 TABLE_START = 1e-6
@@ -81,31 +83,30 @@ def deviance(
 def goodness(
     photons: Float64[np.ndarray, " n"],
     expected: Float64[np.ndarray, " n"],
+    detector: Detector,
     *,
-    floor: float = 0.0,
-    excess: float = 1.0,
     fitted: int = 0,
 ) -> Goodness:
     """Hold the deviance of the used pixels against the law's own expectation and variance; `fitted` parameters.
 
     z = (D − E + fitted)/√Var, as each fitted parameter takes one off the expected deviance.
     """
-    observed = float(deviance(photons, expected, floor, excess).sum())
-    mean, var = deviance_moments(expected, floor, excess)
+    observed = float(deviance(photons, expected, detector.floor, detector.excess).sum())
+    mean, var = deviance_moments(expected, detector)
     target, spread = float(mean.sum()) - fitted, sqrt(float(var.sum()))
     z = (observed - target) / spread
     return Goodness(observed, target, observed / max(target, 1e-300), z, erfc(abs(z) / sqrt(2)))
 
 
 def deviance_moments(
-    expected: Float64[np.ndarray, "..."], floor: float = 0.0, excess: float = 1.0
+    expected: Float64[np.ndarray, "..."], detector: Detector
 ) -> tuple[Float64[np.ndarray, "..."], Float64[np.ndarray, "..."]]:
-    """Expectation and variance of d(y, µ) of each pixel under Poisson(µ/F²) F² + N(0, σ²).
+    """Expectation and variance of d(y, µ) of each pixel: n ~ Poisson(µ/F²), read by the detector.
 
-    From tables in µ, made once per σ²; above 200 photoelectrons by the series in 1/µ.
+    From tables in µ, made once per detector; above 200 photoelectrons by the series in 1/µ.
     """
-    scaled, noise2 = np.asarray(expected) / excess, float(floor) / excess**2
-    grid, mean, var = _table(round(noise2, 12))
+    scaled, noise2 = np.asarray(expected) / detector.excess, detector.floor / detector.excess**2
+    grid, mean, var = _table(detector)
     place = np.log(np.clip(scaled, TABLE_START, TABLE_END))
     low_mean, low_var = np.interp(place, grid, mean), np.interp(place, grid, var)
     # Below the table both are linear in µ (a pixel is dark, or holds one photon), apart from the read noise's share.
@@ -119,29 +120,26 @@ def deviance_moments(
 
 
 @lru_cache(maxsize=64)
-def _table(noise2: float):
-    """log µ and the moments of d there: sums over the photons n of integrals over the read noise z, done once per n.
+def _table(detector: Detector):
+    """log µ and the moments of d there: sums over the photons n of sums over what the detector reads, done once per n.
 
-    E d = 2 [E c − µ' log µ' + µ'] and Var d = 4 [Var c − 2 log µ' Cov(c, y') + log² µ' Var y'] with c = c(n + σz + σ²).
+    E d = 2 [E c − log µ' E y' + µ'] and Var d = 4 [Var c − 2 log µ' Cov(c, y') + log² µ' Var y'] with c = c(y').
     """
+    noise2 = detector.floor / detector.excess**2
     grid = np.linspace(np.log(TABLE_START), np.log(TABLE_END), 1200 if noise2 == 0 else 600)
     photons = np.arange(int(TABLE_END + 12 * sqrt(TABLE_END) + 40), dtype=np.float64)
-    z, weight = np.zeros(1), np.ones(1)
-    if noise2 > 0:
-        z = np.linspace(-7, 7, 281)
-        weight = np.exp(-(z**2) / 2)
-        weight /= weight.sum()
-    shifted = photons[:, None] + sqrt(noise2) * z + noise2
+    values, weight = detector.readings(photons)
+    shifted = values / detector.excess + noise2
     constant = _saturated(shifted, noise2)
-    moments = np.stack([f @ weight for f in (constant, constant**2, constant * shifted)], axis=1)
+    powers = (constant, shifted, constant**2, constant * shifted, shifted**2)
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(photons[1:]))])
     mu = np.exp(grid)
     poisson = np.exp(photons * grid[:, None] - mu[:, None] - log_factorial)
-    c, c2, cy = (poisson @ moments).T
+    c, y, c2, cy, y2 = (poisson @ np.stack([(f * weight).sum(axis=1) for f in powers], axis=1)).T
     law = mu + noise2
     logarithm = np.log(law)
-    mean = 2 * (c - law * logarithm + law)
-    var = 4 * (c2 - c**2 - 2 * logarithm * (cy - c * law) + logarithm**2 * law)
+    mean = 2 * (c - y * logarithm + law)
+    var = 4 * (c2 - c**2 - 2 * logarithm * (cy - c * y) + logarithm**2 * (y2 - y**2))
     return grid, mean, var
 
 

@@ -49,9 +49,8 @@ def goodness_of(fit: SpotFit) -> dict[str, Any]:
         "fitted": int(fit.moving.sum()),
     }
     if fit.noise == "poisson":
-        floor, excess = float(fit.floor.min()), fit.camera.excess_noise
-        expected = np.maximum(expected, 1e-12 - 0.99 * floor / excess)
-        found = goodness(photons, expected, floor=floor, excess=excess, fitted=counted["fitted"])
+        expected = np.maximum(expected, 1e-12 - 0.99 * fit.detector.floor / fit.detector.excess)
+        found = goodness(photons, expected, fit.detector, fitted=counted["fitted"])
         tests = {"deviance_ratio": found.ratio, "z": found.z, "p_value": found.p_value, "deviance": found.deviance}
     elif fit.noise_known:
         chi2, freedom = float(((photons - expected) ** 2 / fit.floor[used]).sum()), photons.size - counted["fitted"]

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64
 
 from excidiff.inverse import prediction
 from excidiff.inverse.data import Camera, Image
+from excidiff.inverse.detector import Detector, detector_of
 from excidiff.inverse.likelihood import Counts
 from excidiff.inverse.optimise import Knowledge, Optimum, fit
 from excidiff.inverse.parameters import GATED, LASER, STEADY, Constraints, inner, outer
@@ -59,6 +60,7 @@ class SpotFit:
     used: Bool[np.ndarray, "F ny nx"]
     floor: Float64[np.ndarray, "F ny nx"]
     camera: Camera
+    detector: Detector
     noise: str
     noise_known: bool
     converged: bool
@@ -198,6 +200,7 @@ def _run(names, images, start, noise, model, nodes, known=None, constraints=None
         used=np.asarray(counts.used)[cut] > 0,
         floor=np.asarray(counts.floor)[cut] * unit,
         camera=images[0].camera,
+        detector=detector_of(images[0]),
         noise=noise,
         noise_known=noise == "poisson" or images[0].uncertainty is not None,
         converged=bool(best.converged),
@@ -229,19 +232,11 @@ def _counts(images, noise, padded) -> Counts:
         errors = [image.photon_uncertainty for image in images]
         floor = frame([ones if error is None else error**2 for error in errors], 1.0)
     else:
-        floor = frame([np.full(image.shape, variance_floor(image.camera)) for image in images], 0.0)
+        floor = frame([np.full(image.shape, detector_of(image).floor) for image in images], 0.0)
     flat = frame([ones if image.flat is None else image.flat for image in images], 1.0)
     used = frame([image.mask for image in images], 0.0)
-    photons = np.where(used > 0, frame([image.photons for image in images], 0.0), 0.0)
+    photons = np.where(used > 0, frame([detector_of(image).photons(image) for image in images], 0.0), 0.0)
     return Counts(photons, used, flat, floor, np.asarray(camera.excess_noise))
-
-
-def variance_floor(camera: Camera) -> float:
-    """σ² in photoelectrons²: read noise, with the rounding of counts to whole numbers (1/12 count²) on top of it.
-
-    Without read noise the counts are a fixed function of the photons, and no rounding variance is added.
-    """
-    return camera.read_noise**2 + (1 / (12 * camera.gain**2) if camera.read_noise > 0 else 0.0)
 
 
 def _knowledge(names, images, counts, known, constraints, noise) -> Knowledge:
