@@ -3,8 +3,8 @@
 In the symmetric variable v = n/φ the matrix is symmetric positive definite, so conjugate gradients preconditioned by a
 multigrid V-cycle solve it (Saad, Iterative Methods for Sparse Linear Systems, algorithm 9.1). From A v = b follows
 dv = A⁻¹ (db − dA v): a derivative, forward, reverse or second, is one more solve with the same matrix and the same
-hierarchy, which is what `jax.lax.custom_linear_solve` arranges. The residual is judged as a rate of excitons, by the sum of
-its magnitudes: Σ|b − (A + s) n| ≤ rtol Σ|b|. What such a solve loses or invents in all is then within rtol too.
+hierarchy, which is what `jax.lax.custom_linear_solve` arranges. The residual is judged as a rate of excitons, by the
+sum of its magnitudes: Σ|b − (A + s) n| ≤ rtol Σ|b|. What such a solve loses or invents in all is then within rtol too.
 """
 
 from typing import NamedTuple
@@ -29,8 +29,8 @@ class Effort(NamedTuple):
 def solve(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift=0.0, rtol: float, guess: Map | None = None):
     """(v, Effort) with (A + shift) v = rate, both in the symmetric variable.
 
-    Differentiable in `operator`, `shift` and `rate`, any number of times, forward and in reverse; `hierarchy` and `guess` only steer
-    the way to the solution.
+    Differentiable in `operator`, `shift` and `rate`, any number of times, forward and in reverse; `hierarchy` and
+    `guess` only steer the way to the solution.
     """
     hierarchy, operator_now, shift_now = lax.stop_gradient((hierarchy, operator, shift))
     start = jnp.zeros_like(rate) if guess is None else lax.stop_gradient(guess)

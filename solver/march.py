@@ -1,12 +1,12 @@
 """Implicit time stepping of a linear medium, v' = −A v + g, with its error controlled and its memory bounded.
 
-The scheme is the implicit part of ARK4(3)6L[2]SA (Kennedy and Carpenter, Appl. Numer. Math. 44 (2003) 139): fourth order,
-L-stable, stiffly accurate, five solves with one matrix I + Δt A/4, and an embedded third order for the error.
+The scheme is the implicit part of ARK4(3)6L[2]SA (Kennedy and Carpenter, Appl. Numer. Math. 44 (2003) 139): fourth
+order, L-stable, stiffly accurate, five solves with one matrix I + Δt A/4, and an embedded third order for the error.
 
 Two passes. The first chooses the steps: an error estimate of each, as a share of the excitons present, is kept below
-rtol/10 · Δt/(t + Δt), whose sum over a run from the first instants to any later time stays below rtol. The second, taken
-only where a derivative is asked for, replays the same fractions of the same intervals as a plain scan, which JAX
-differentiates in every mode; blocks of √max_steps steps are recomputed rather than stored in reverse.
+rtol/10 · Δt/(t + Δt), whose sum over a run from the first instants to any later time stays below rtol. The second,
+taken only where a derivative is asked for, replays the same fractions of the same intervals as a plain scan, which
+JAX differentiates in every mode; blocks of √max_steps steps are recomputed rather than stored in reverse.
 """
 
 from typing import NamedTuple
@@ -47,7 +47,7 @@ SAFETY, SHRINK, GROW = 0.9, 0.2, 4.0
 
 
 class Steps(NamedTuple):
-    """The sequence taken: for each step the index of the time it leads to, its share of that interval, whether it ends it."""
+    """The steps taken: for each the index of the time it leads to, its share of that interval, whether it ends it."""
 
     frame: Int[Array, " steps"]
     share: Float[Array, " steps"]
@@ -57,7 +57,8 @@ class Steps(NamedTuple):
 def march(operator: Operator, v: Map, g: Map, times, *, rtol: float, max_steps: int, integrate: bool):
     """(frames, stats, done): v at each of `times`, or with `integrate` ∫ v dt between one and the next.
 
-    `stats`: `error`, the sum of the error estimates; `steps`; `iterations` of all solves. `done`: whether every time was reached.
+    `stats`: `error`, the sum of the error estimates; `steps`; `iterations` of all solves. `done`: whether every time
+    was reached.
     """
     hierarchy = lax.stop_gradient(build(operator))
     settings = (hierarchy, rtol, integrate)

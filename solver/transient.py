@@ -2,7 +2,7 @@
 
     ∂n/∂t = ∇·[D (∇n + n ∇U / k_B T)] + G − n/τ
 
-Where the medium is uniform each mode decays on its own and every time is exact; elsewhere the steps of `march` are taken.
+Where the medium is uniform each mode decays on its own and every time is exact; elsewhere `march` takes steps.
 """
 
 from functools import partial
@@ -38,14 +38,16 @@ def evolve(
 ) -> Solution:
     """Excitons per µm² at each of `times` (ns, rising, from 0), having started as `initial`.
 
-    `initial`: excitons per µm², cell averages. `generation`: excitons per µm² and ns that go on shining, or None. The result's `.density`
-    is (len(times), rows, columns). In a uniform medium it is exact; elsewhere time steps are chosen so that the errors
-    estimated for them add up to less than `rtol` (1e-4), as a share of the excitons present, and `.stats["error"]`
-    says to what they did add up; `.stats["steps"]` counts them, at most `max_steps` (200 + 4 per time).
+    `initial`: excitons per µm², cell averages. `generation`: excitons per µm² and ns that go on shining, or None. The
+    result's `.density` is (len(times), rows, columns). In a uniform medium it is exact; elsewhere time steps are
+    chosen so that the errors estimated for them add up to less than `rtol` (1e-4), as a share of the excitons present,
+    and `.stats["error"]` says to what they did add up; `.stats["steps"]` counts them, at most `max_steps` (200 + 4 per
+    time).
 
-    Differentiable with respect to every number and map and to the times, forward, in reverse and twice, with the sequence
-    of steps held fixed; reverse mode keeps of the order of √max_steps maps beside the frames. Raises `InputError` for arguments
-    that do not fit, `SolverError` when a tolerance is not met, unless `throw=False` or under a trace (then NaN).
+    Differentiable with respect to every number and map and to the times, forward, in reverse and twice, with the
+    sequence of steps held fixed; reverse mode keeps of the order of √max_steps maps beside the frames. Raises
+    `InputError` for arguments that do not fit, `SolverError` when a tolerance is not met, unless `throw=False` or
+    under a trace (then NaN).
     """
     times = _check_times("evolve(times=…)", times)
     return _run(medium, initial, grid, times, generation, rtol, max_steps, throw, "evolve", integrate=False)
@@ -79,10 +81,7 @@ def _run(medium, initial, grid, times, generation, rtol, max_steps, throw, name,
     check_medium(medium, grid)
     initial = check_source(f"{name}({'pulse' if integrate else 'initial'}=…)", initial, grid)
     source = jnp.zeros_like(initial) if generation is None else check_source(f"{name}(generation=…)", generation, grid)
-    initial, source, times = jax.tree.map(
-        lambda a: a.astype(jnp.result_type(initial, source)), (initial, source, times)
-    )
-    medium, initial, grid, rtol = promote(medium, initial, grid, rtol, default=1e-4)
+    medium, initial, grid, rtol = promote(medium, initial + 0 * source, grid, rtol, default=1e-4)
     source, times = source.astype(initial.dtype), times.astype(initial.dtype)
     max_steps = 200 + 4 * times.shape[0] if max_steps is None else int(max_steps)
     return settle(_solve(medium, initial, source, grid, times, rtol, max_steps, integrate), throw)
