@@ -125,8 +125,8 @@ def _run(settings: FitSettings, output: str, *, overwrite: bool, earlier: Path |
 
     with terminal.progress("fitting") as progress:
         result = fit_files(settings, progress)
-    with result_folder(target, overwrite=overwrite) as folder:
-        write_result(result, folder, settings, target)
+    with result_folder(target, overwrite=overwrite) as folder, terminal.progress("drawing") as progress:
+        write_result(result, folder, settings, target, progress)
     terminal.show_result(result)
     terminal.show_files(Path(output), FILES)
     if earlier is not None:
@@ -141,7 +141,8 @@ def _report(given: argparse.Namespace) -> int:
     folder = Path(given.folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give the one that excidiff fit wrote")
-    draw_result(FitResult.load(folder / "result.nc"), folder)
+    with terminal.progress("drawing") as progress:
+        draw_result(FitResult.load(folder / "result.nc"), folder, progress)
     terminal.show_files(folder, {name: FILES[name] for name in ("report.html", "figures")})
     return OK
 

@@ -98,9 +98,10 @@ def draw_profile(axes: Any, measurement: Any, laser: Any = None) -> None:
         inside = beam.radius <= profile.radius[-1]
         axes.plot(beam.radius[inside], scaled[inside], "--", color=GREEN, lw=1.4, label="laser")
     shown = profile.counts > 0
+    reach = min(profile.radius[-1], 1.2 * profile.edge) if profile.edge > 0 else profile.radius[-1]
     axes.errorbar(
         profile.radius[shown], profile.counts[shown], profile.error[shown],
-        fmt="o", ms=3.2, lw=0.9, color=BLACK, label="measured",
+        fmt="o", ms=2.8, lw=0.8, color=BLACK, label="measured",
     )  # fmt: skip
     if profile.model is not None:
         axes.plot(profile.radius, profile.model, color=BLUE, lw=1.8, label="model")
@@ -111,9 +112,10 @@ def draw_profile(axes: Any, measurement: Any, laser: Any = None) -> None:
     positive = profile.counts[shown]
     floor = 0.5 * min(positive.min(initial=peak), ground if ground > 0 else peak)
     axes.set(
-        yscale="log", xlim=(0.0, profile.radius[-1]), ylim=(max(floor, peak * 1e-5), 1.8 * peak),
+        yscale="log", xlim=(0.0, reach), ylim=(max(floor, peak * 1e-5), 1.8 * peak),
         xlabel="distance from the centre (µm)", ylabel="photons per pixel",
     )  # fmt: skip
+    _plain_decades(axes.yaxis)
     _legend_above(axes)
 
 
@@ -163,10 +165,10 @@ def overview(measurement: Any, laser: Any = None) -> Any:
         figure = _figure(12.0, 3.3)
         image, model, residual = (figure.add_axes((left, 0.15, 0.17, 0.7)) for left in (0.05, 0.235, 0.49))
         top = float(np.nanmax(measurement.counts))
-        _draw_map(image, measurement, measurement.counts, "image", "cividis", 0.0, top)
-        drawn = _draw_map(model, measurement, measurement.model, "model", "cividis", 0.0, top)
+        _draw_map(image, measurement, measurement.counts, "image", 0.0, top)
+        drawn = _draw_map(model, measurement, measurement.model, "model", 0.0, top)
         figure.colorbar(drawn, cax=figure.add_axes((0.415, 0.2, 0.008, 0.6)), label="photons")
-        drawn = _draw_map(residual, measurement, measurement.residual, "residual", "PuOr_r", -SIGMAS, SIGMAS)
+        drawn = _draw_map(residual, measurement, measurement.residual, "residual", -SIGMAS, SIGMAS)
         bar = figure.add_axes((0.67, 0.2, 0.008, 0.6))
         figure.colorbar(drawn, cax=bar, label="standard deviations", extend="both")
         model.set(ylabel="", yticklabels=[])
@@ -191,25 +193,26 @@ def scatter_figure(measurements: Sequence[Any], mean: Any, name: str = "diffusio
     return figure
 
 
-def map_png(values: np.ndarray, low: float, high: float, *, diverging: bool = False) -> bytes:
-    """A (ny, nx) map as a PNG of just its pixels, row 0 on top; pixels that are NaN are light grey."""
-    import matplotlib
+def map_png(values: np.ndarray, low: float, high: float) -> bytes:
+    """A (ny, nx) map as a PNG of just its pixels, row 0 on top; pixels that are NaN are light grey.
+
+    From a negative `low` the scale is linear and diverging, from zero it goes with the square root: then a step of
+    colour is the same number of standard deviations of a count everywhere, and faint tails are seen.
+    """
     import matplotlib.image
 
-    colours = matplotlib.colormaps["PuOr_r" if diverging else "cividis"].with_extremes(bad="#d9d9d9")
-    scaled = np.ma.masked_invalid((values - low) / max(high - low, 1e-300))
+    colours, norm = _colours(low, high)
     buffer = io.BytesIO()
-    matplotlib.image.imsave(buffer, colours(scaled, bytes=True), format="png")
+    matplotlib.image.imsave(buffer, colours(norm(np.ma.masked_invalid(values)), bytes=True), format="png")
     return buffer.getvalue()
 
 
-def gradient(diverging: bool) -> str:
+def gradient(low: float, high: float) -> str:
     """The colours of a map as CSS stops, for its key."""
-    import matplotlib
     from matplotlib.colors import to_hex
 
-    colours = matplotlib.colormaps["PuOr_r" if diverging else "cividis"]
-    return ", ".join(to_hex(colours(stop)) for stop in np.linspace(0.0, 1.0, 9))
+    colours, norm = _colours(low, high)
+    return ", ".join(to_hex(colours(norm(value))) for value in np.linspace(low, high, 17))
 
 
 def encode(figure: Any, kind: str) -> bytes:
@@ -221,18 +224,34 @@ def encode(figure: Any, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_map(axes: Any, measurement: Any, values: Any, title: str, colours: str, low: float, high: float) -> Any:
+def _draw_map(axes: Any, measurement: Any, values: Any, title: str, low: float, high: float) -> Any:
     """One map with axes in µm; y grows downwards with the row, as the camera shows it."""
-    import matplotlib
-
     y, x = _axes(measurement)
     dy, dx = measurement.pixel_size
     extent = (x[0] - dx / 2, x[-1] + dx / 2, y[-1] + dy / 2, y[0] - dy / 2)
     shown = np.full(measurement.counts.shape, np.nan) if values is None else values
-    palette = matplotlib.colormaps[colours].with_extremes(bad="#d9d9d9")
-    drawn = axes.imshow(shown, cmap=palette, vmin=low, vmax=high, extent=extent, interpolation="nearest")
+    colours, norm = _colours(low, high)
+    drawn = axes.imshow(shown, cmap=colours, norm=norm, extent=extent, interpolation="nearest")
     axes.set(title=title, xlabel="x (µm)", ylabel="y (µm)")
     return drawn
+
+
+def _colours(low: float, high: float) -> tuple[Any, Any]:
+    """Colour map and scale: blue to yellow over the square root of counts, or orange and purple about zero."""
+    import matplotlib
+    from matplotlib.colors import Normalize, PowerNorm
+
+    colours = matplotlib.colormaps["PuOr_r" if low < 0 else "cividis"].with_extremes(bad="#d9d9d9")
+    top = max(high, low + 1e-300)
+    return colours, Normalize(low, top, clip=True) if low < 0 else PowerNorm(0.5, low, top, clip=True)
+
+
+def _plain_decades(axis: Any) -> None:
+    """Decades as 1, 10, 100, ticks without labels between: read at a glance, and quick to draw."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _legend_above(axes: Any) -> None:

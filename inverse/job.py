@@ -2,12 +2,12 @@
 
 import re
 import shlex
-from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from excidiff.inverse.batch import Progress
 from excidiff.inverse.data import Image
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.machine import environment
@@ -41,7 +41,7 @@ FIXABLE = {
 }
 
 
-def fit_files(settings: FitSettings, progress: Callable[..., Any] | None = None) -> FitResult:
+def fit_files(settings: FitSettings, progress: Progress | None = None) -> FitResult:
     """Read, fit, and return the result with a record of its inputs in `settings["run"]`.
 
     An image that cannot be used becomes a failed measurement beside the others. Raises `InputError` when none can
@@ -67,7 +67,9 @@ def command(settings: FitSettings) -> str:
     return shlex.join(words)
 
 
-def write_result(result: FitResult, folder: Path, settings: FitSettings, target: Path) -> None:
+def write_result(
+    result: FitResult, folder: Path, settings: FitSettings, target: Path, progress: Progress | None = None
+) -> None:
     """Fill `folder` with the whole result; `target` is where it will lie, from which run.toml counts its paths."""
     write_text(inside(folder, "result.json"), result.to_json())
     result.save(inside(folder, "result.nc"))
@@ -76,15 +78,15 @@ def write_result(result: FitResult, folder: Path, settings: FitSettings, target:
     record.pop("command")
     moved = settings.moved(lambda path: relative_to(target, path))
     write_run(inside(folder, "run.toml"), Run(moved, tuple(inputs), record))
-    draw_result(result, folder)
+    draw_result(result, folder, progress)
 
 
-def draw_result(result: FitResult, folder: Path) -> None:
+def draw_result(result: FitResult, folder: Path, progress: Progress | None = None) -> None:
     """Draw report.html and figures/ of a result into `folder`, from its saved values alone."""
     result.report(inside(folder, "report.html"))
     drawings = inside(folder, "figures")
     drawings.mkdir(exist_ok=True)
-    write_figures(result, drawings)
+    write_figures(result, drawings, progress)
 
 
 def build(settings: FitSettings) -> Experiment:

@@ -3,7 +3,7 @@
 Drawn from a result's saved values alone, so that a report made years later is the one made on the day of the fit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -40,23 +40,30 @@ def write_report(result: Any, path: str | Path) -> Path:
     return write_text(path, report_page(result))
 
 
-def write_figures(result: Any, folder: Path) -> list[Path]:
-    """PNG and SVG of every image's overview and of the values of all images, into `folder`, which exists."""
-    drawings = {
-        f"image_{number:02d}_{plain_name(PurePath(measurement.file).stem)}": figures.overview(measurement, result.laser)
-        for number, measurement in enumerate(result.images, 1)
-        if measurement.counts is not None
-    }
-    if len(result.images) > 1:
-        drawings["images"] = figures.scatter_figure(result.images, result.parameters.get("diffusion_length"))
+def write_figures(result: Any, folder: Path, progress: Callable[..., Any] | None = None) -> list[Path]:
+    """PNG and SVG of every image's overview and of the values of all images, into `folder`, which exists.
+
+    `progress(done, all, name)` is called after each.
+    """
+    shown = [(number, entry) for number, entry in enumerate(result.images, 1) if entry.counts is not None]
     written = []
-    for name, figure in drawings.items():
-        for kind in ("png", "svg"):
-            data = figures.encode(figure, kind)
-            written.append(
-                write_whole(inside(folder, f"{name}.{kind}"), lambda path, data=data: path.write_bytes(data))
-            )
+    for done, (number, entry) in enumerate(shown, 1):
+        name = f"image_{number:02d}_{plain_name(PurePath(entry.file).stem)}"
+        written += _write_figure(figures.overview(entry, result.laser), folder, name)
+        if progress is not None:
+            progress(done, len(shown), name)
+    if len(result.images) > 1:
+        drawn = figures.scatter_figure(result.images, result.parameters.get("diffusion_length"))
+        written += _write_figure(drawn, folder, "images")
     return written
+
+
+def _write_figure(figure: Any, folder: Path, name: str) -> list[Path]:
+    encoded = {kind: figures.encode(figure, kind) for kind in ("png", "svg")}
+    return [
+        write_whole(inside(folder, f"{name}.{kind}"), lambda path, data=data: path.write_bytes(data))
+        for kind, data in encoded.items()
+    ]
 
 
 def report_page(result: Any) -> str:
@@ -179,9 +186,27 @@ def _panels(measurement: Any, laser: Any) -> str:
     file = PurePath(measurement.file).name
     top = float(max(measurement.counts.max(), 1.0))
     limit = figures.SIGMAS
-    parts = [_map(measurement, measurement.counts, "image", f"measured photons of {file}", (0.0, top), "photons")]
+    parts = [
+        _map(
+            measurement,
+            measurement.counts,
+            "image",
+            f"measured photons of {file}",
+            (0.0, top),
+            "photons, square-root scale",
+        )
+    ]
     if measurement.model is not None:
-        parts.append(_map(measurement, measurement.model, "model", f"fitted model of {file}", (0.0, top), "photons"))
+        parts.append(
+            _map(
+                measurement,
+                measurement.model,
+                "model",
+                f"fitted model of {file}",
+                (0.0, top),
+                "photons, square-root scale",
+            )
+        )
         what = f"residual of {file} in standard deviations"
         parts.append(_map(measurement, measurement.residual, "residual", what, (-limit, limit), "standard deviations"))
     drawn = figures.encode(figures.profile_figure(measurement, laser), "svg")
@@ -194,7 +219,7 @@ def _panels(measurement: Any, laser: Any) -> str:
 def _map(measurement: Any, values: Any, title: str, alternative: str, scale: tuple[float, float], unit: str) -> str:
     low, high = scale
     diverging = low < 0
-    drawn = figures.map_png(values, low, high, diverging=diverging)
+    drawn = figures.map_png(values, low, high)
     dy, dx = measurement.pixel_size or (1.0, 1.0)
     rows, columns = measurement.counts.shape
     # Pixels that are not square keep their true proportions.
@@ -202,7 +227,7 @@ def _map(measurement: Any, values: Any, title: str, alternative: str, scale: tup
     picture = page.picture(drawn, "png", f"Map: {alternative}").replace("<img", f"<img{stretch}", 1)
     ticks = (f"{low:+.0f}", f"{high:+.0f}") if diverging else (f"{low:.0f}", f"{high:.4g}")
     key = (
-        f'<span class="key">{ticks[0]}<i style="background: linear-gradient(90deg, {figures.gradient(diverging)})"></i>'
+        f'<span class="key">{ticks[0]}<i style="background: linear-gradient(90deg, {figures.gradient(low, high)})"></i>'
         f"{ticks[1]}</span>"
     )
     bar = "" if diverging else _scale_bar(columns * dx)

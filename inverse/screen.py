@@ -55,11 +55,9 @@ def remark(name: str, entry: Any) -> str:
     """What belongs beside a value: that it was given, is on a bound or undetermined, else its 95 % interval."""
     if not entry.identifiable:
         return "not determined by these data"
-    parts = []
+    parts = [in_cm2_per_s(entry.value, entry.stderr)] if name == "diffusivity" else []
     if entry.origin != "fitted":
         parts.append(origin_for_people(entry.origin))
-    if name == "diffusivity":
-        parts.append(f"= {in_cm2_per_s(entry.value, entry.stderr)}")
     if entry.at_bound:
         parts.append("at its bound")
     if bounds := interval(entry.interval95, entry.stderr):
