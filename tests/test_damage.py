@@ -131,6 +131,9 @@ def test_the_message_says_what_to_do(tmp_path: Path) -> None:
     message = refused(path, "truncated")
     assert "the file ends at" in message
     assert "copy it again" in message
+    path = as_npy(tmp_path / "image.npy")
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(path, "truncated: it should hold 2560 bytes of data and has 2460")
     refused(tmp_path / "none.tif", "no such file")
     refused(tmp_path, "a folder")
 

@@ -115,6 +115,11 @@ def test_photon_noise_is_no_plateau() -> None:
         assert Image(spot(peak=peak, seed=seed)).notes == ()
 
 
+def test_a_ramp_that_ends_at_a_ceiling_is_no_plateau() -> None:
+    """Eight pixels on every level up to 255: the topmost holds no more than those below."""
+    assert Image(np.arange(2048).reshape(32, 64) // 8).notes == ()
+
+
 def test_noiseless_images_are_no_plateau() -> None:
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     assert Image(np.round(300 * np.exp(-((x - 24.5) ** 2 + (y - 19.5) ** 2) / 50))).notes == ()
