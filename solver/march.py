@@ -54,27 +54,27 @@ class Steps(NamedTuple):
     ends: Int[Array, " steps"]
 
 
-def march(operator: Operator, v: Map, g: Map, times, *, rtol: float, max_steps: int, integrate: bool):
+def march(operator: Operator, v: Map, g: Map, times, *, rtol, solve_rtol, max_steps: int, integrate: bool):
     """(frames, stats, done): v at each of `times`, or with `integrate` ∫ v dt between one and the next.
 
     `stats`: `error`, the sum of the error estimates; `steps`; `iterations` of all solves. `done`: whether every time
     was reached.
     """
     hierarchy = lax.stop_gradient(build(operator))
-    settings = (hierarchy, rtol, integrate)
+    settings = (solve_rtol, integrate)
 
     @jax.custom_jvp
     def frames(arguments):
-        out, stats, _ = _choose(*arguments, *settings, max_steps)
+        out, stats, _ = _choose(*arguments, *settings, rtol, max_steps)
         return out, stats
 
     @frames.defjvp
     def _(primals, tangents):
-        _, stats, steps = _choose(*lax.stop_gradient(primals[0]), *settings, max_steps)
+        _, stats, steps = _choose(*lax.stop_gradient(primals[0]), *settings, rtol, max_steps)
         out, dout = jax.jvp(lambda a: _replay(*a, *settings, steps), primals, tangents)
         return (out, stats), (dout, jax.tree.map(jnp.zeros_like, stats))
 
-    out, stats = frames((operator, v, g, times))
+    out, stats = frames((operator, hierarchy, v, g, times))
     done = stats.pop("done") > 0
     return out, stats, done
 
@@ -104,14 +104,13 @@ def _step(operator: Operator, hierarchy: Hierarchy, v: Map, g: Map, dt, rtol: fl
     return values[-1], integral, dt * jnp.tensordot(wrong, slopes, 1), error_integral, iterations
 
 
-def _choose(operator, v, g, times, hierarchy, rtol, integrate, max_steps):
+def _choose(operator, hierarchy, v, g, times, solve_rtol, integrate, rtol, max_steps):
     """Step adaptively through all `times`; frames, stats and the `Steps` taken."""
     count = times.shape[0]
     weight = jnp.ones((), v.dtype) if operator.potential is None else jnp.exp(-0.5 * operator.potential)
     starts = jnp.concatenate([jnp.zeros(1, times.dtype), times[:-1]])
     lengths = times - starts
     frames = jnp.zeros((count, *v.shape), v.dtype)
-    solver_rtol = _solver_rtol(rtol, v.dtype)
 
     def size(field):
         return jnp.sum(jnp.abs(weight * field))
@@ -129,7 +128,7 @@ def _choose(operator, v, g, times, hierarchy, rtol, integrate, max_steps):
         dt = part * length
         out = lax.cond(
             dt > 0,
-            lambda: _step(operator, hierarchy, state["v"], g, dt, solver_rtol),
+            lambda: _step(operator, hierarchy, state["v"], g, dt, solve_rtol),
             lambda: (state["v"], *(jnp.zeros_like(v) for _ in range(3)), jnp.zeros((), int)),
         )
         value, integral, error, error_integral, iterations = out
@@ -187,16 +186,15 @@ def _choose(operator, v, g, times, hierarchy, rtol, integrate, max_steps):
     return out, stats, state["steps"]
 
 
-def _replay(operator, v, g, times, hierarchy, rtol, integrate, steps: Steps):
+def _replay(operator, hierarchy, v, g, times, solve_rtol, integrate, steps: Steps):
     """The frames again, through the same steps, as a scan of checkpointed blocks that can be differentiated."""
     count = times.shape[0]
     lengths = jnp.diff(times, prepend=jnp.zeros(1, times.dtype))
-    solver_rtol = _solver_rtol(rtol, v.dtype)
 
     def one(carry, step):
         def take(carry):
             v, total, frames = carry
-            value, integral, *_ = _step(operator, hierarchy, v, g, step.share * lengths[step.frame], solver_rtol)
+            value, integral, *_ = _step(operator, hierarchy, v, g, step.share * lengths[step.frame], solve_rtol)
             return value, total + integral, frames
 
         v, total, frames = lax.cond(step.share * lengths[step.frame] > 0, take, lambda carry: carry, carry)
@@ -212,11 +210,6 @@ def _replay(operator, v, g, times, hierarchy, rtol, integrate, steps: Steps):
     frames = jnp.zeros((count, *v.shape), v.dtype)
     (_, _, frames), _ = lax.scan(block, (v, jnp.zeros_like(v), frames), blocks)
     return frames[1:] if integrate else frames
-
-
-def _solver_rtol(rtol: float, dtype) -> float:
-    """Tolerance of the solves within a step: far below that of the step, but not below what the dtype can reach."""
-    return max(1e-3 * rtol, 1e-13 if dtype == jnp.float64 else 1e-6)
 
 
 def _first_step(operator: Operator, v: Map, g: Map, size, rtol: float, end) -> Array:

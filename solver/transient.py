@@ -33,6 +33,7 @@ def evolve(
     *,
     generation: Map | None = None,
     rtol: float | None = None,
+    solve_rtol: float | None = None,
     max_steps: int | None = None,
     throw: bool = True,
 ) -> Solution:
@@ -42,7 +43,7 @@ def evolve(
     result's `.density` is (len(times), rows, columns). In a uniform medium it is exact; elsewhere time steps are
     chosen so that the errors estimated for them add up to less than `rtol` (1e-4), as a share of the excitons present,
     and `.stats["error"]` says to what they did add up; `.stats["steps"]` counts them, at most `max_steps` (200 + 4 per
-    time).
+    time). The linear solves within a step are converged to `solve_rtol` (a thousandth of `rtol`).
 
     Differentiable with respect to every number and map and to the times, forward, in reverse and twice, with the
     sequence of steps held fixed; reverse mode keeps of the order of √max_steps maps beside the frames. Raises
@@ -50,7 +51,9 @@ def evolve(
     under a trace (then NaN).
     """
     times = _check_times("evolve(times=…)", times)
-    return _run(medium, initial, grid, times, generation, rtol, max_steps, throw, "evolve", integrate=False)
+    return _run(
+        medium, initial, grid, times, generation, (rtol, solve_rtol, max_steps), throw, "evolve", integrate=False
+    )
 
 
 def time_integral(
@@ -60,6 +63,7 @@ def time_integral(
     *,
     edges: Float[Array, " edges"] | None = None,
     rtol: float | None = None,
+    solve_rtol: float | None = None,
     max_steps: int | None = None,
     throw: bool = True,
 ) -> Solution:
@@ -74,21 +78,24 @@ def time_integral(
     edges = _check_times("time_integral(edges=…)", edges)
     if edges.shape[0] < 2:
         raise InputError("time_integral(edges=…): expected at least two times, the ends of one interval")
-    return _run(medium, pulse, grid, edges, None, rtol, max_steps, throw, "time_integral", integrate=True)
+    return _run(medium, pulse, grid, edges, None, (rtol, solve_rtol, max_steps), throw, "time_integral", integrate=True)
 
 
-def _run(medium, initial, grid, times, generation, rtol, max_steps, throw, name, *, integrate) -> Solution:
+def _run(medium, initial, grid, times, generation, control, throw, name, *, integrate) -> Solution:
     check_medium(medium, grid)
     initial = check_source(f"{name}({'pulse' if integrate else 'initial'}=…)", initial, grid)
     source = jnp.zeros_like(initial) if generation is None else check_source(f"{name}(generation=…)", generation, grid)
+    rtol, solve_rtol, max_steps = control
     medium, initial, grid, rtol = promote(medium, initial + 0 * source, grid, rtol, default=1e-4)
+    if solve_rtol is None:
+        solve_rtol = max(1e-3 * rtol, 1e-13 if initial.dtype == jnp.float64 else 1e-6)
     source, times = source.astype(initial.dtype), times.astype(initial.dtype)
     max_steps = 200 + 4 * times.shape[0] if max_steps is None else int(max_steps)
-    return settle(_solve(medium, initial, source, grid, times, rtol, max_steps, integrate), throw)
+    return settle(_solve(medium, initial, source, grid, times, rtol, float(solve_rtol), max_steps, integrate), throw)
 
 
-@partial(jax.jit, static_argnames=("rtol", "max_steps", "integrate"))
-def _solve(medium, initial, source, grid, times, rtol, max_steps, integrate) -> Solution:
+@partial(jax.jit, static_argnames=("rtol", "solve_rtol", "max_steps", "integrate"))
+def _solve(medium, initial, source, grid, times, rtol, solve_rtol, max_steps, integrate) -> Solution:
     if medium.uniform:
         density = _modes(medium, initial, source, grid, times, integrate)
         zero = jnp.zeros((), initial.dtype)
@@ -97,7 +104,8 @@ def _solve(medium, initial, source, grid, times, rtol, max_steps, integrate) -> 
     else:
         operator = assemble(medium, grid)
         v, rate = operator.symmetric(initial), operator.symmetric(source)
-        frames, stats, done = march(operator, v, rate, times, rtol=rtol, max_steps=max_steps, integrate=integrate)
+        settings = {"rtol": rtol, "solve_rtol": solve_rtol, "max_steps": max_steps, "integrate": integrate}
+        frames, stats, done = march(operator, v, rate, times, **settings)
         density = jax.vmap(operator.density)(frames)
     result = jnp.asarray(Result.converged.value)
     for failed, code in (
