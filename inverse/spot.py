@@ -9,6 +9,7 @@ joint fit of this image and the laser image, to the first order in 1/photons.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -17,7 +18,7 @@ from excidiff.inverse import prediction
 from excidiff.inverse.data import Camera, Image
 from excidiff.inverse.detector import Detector, detector_of
 from excidiff.inverse.likelihood import Counts
-from excidiff.inverse.optimise import Knowledge, Optimum, fit
+from excidiff.inverse.optimise import Knowledge, Optimum, fit, moving
 from excidiff.inverse.parameters import GATED, LASER, STEADY, Constraints, inner, outer
 from excidiff.inverse.start import FWHM, Spot, find_spot
 from excidiff.inverse.uncertainty import covariance
@@ -112,7 +113,8 @@ def fit_gaussian(image: Image, noise: str, *, least_squares: bool = False, narro
     """
     guess = _guess(image, narrowest)
     start = np.array([np.log(guess.width), guess.x, guess.y, np.log(guess.amplitude), guess.background])
-    found = _run(LASER, [image], start, "gaussian" if least_squares else noise, laser_model, np.zeros(0))
+    noise, tolerance = ("gaussian", 1e-3) if least_squares else (noise, 1e-5)
+    found = _run(LASER, [image], start, noise, laser_model, np.zeros(0), tolerance=tolerance)
     _check_field(image, found.value("width"), found.value("centre_x"), found.value("centre_y"))
     return found
 
@@ -156,11 +158,12 @@ def summed(images: Sequence[Image]) -> Image:
     )
 
 
-def _run(names, images, start, noise, model, nodes, known=None, constraints=None) -> SpotFit:
+def _run(names, images, start, noise, model, nodes, known=None, constraints=None, tolerance=1e-5) -> SpotFit:
     shape, size = images[0].shape, images[0].spacing
     padded = tuple(_round_up(n) for n in shape)
     counts = _counts(images, noise, padded)
     edges = [prediction.pixel_edges(p, s) + (p - n) / 2 * s for n, p, s in zip(shape, padded, size, strict=True)]
+    on_device = jax.device_put(counts)
     knowledge = _knowledge(names, images, counts, known, constraints or Constraints({}, {}), noise)
     start = _started(names, start, knowledge, constraints, counts)
     arguments = (nodes, edges[1], edges[0], counts.flat)
@@ -173,28 +176,27 @@ def _run(names, images, start, noise, model, nodes, known=None, constraints=None
             lower, upper = knowledge.lower.copy(), knowledge.upper.copy()
             lower[held], upper[held] = min(lower[held], value), max(upper[held], value)
             these = knowledge._replace(free=free, lower=lower, upper=upper)
-        return fit(model, at, counts, these, arguments, noise=noise)
+        return fit(model, at, on_device, these, arguments, noise=noise, tolerance=tolerance)
 
     best = again()
-    values, slope = np.array(best.parameters), np.array(best.slope)
+    values, slope = best.parameters, best.slope
     if not np.all(np.isfinite(values)):
         raise SolverError(f"{images[0].name}: the fit met numbers that are not finite; look for stray pixels")
-    low, high = values <= knowledge.lower, values >= knowledge.upper
-    moving = knowledge.free & ~((low & (slope <= 0)) | (high & (slope >= 0)))
-    information = np.array(best.information)
-    unit = _noise_unit(best, counts, noise, images, int(moving.sum()))
-    cov = covariance(information / unit + knowledge.precision, moving)
+    mobile = moving(best, knowledge)
+    unit = _noise_unit(best, counts, noise, images, int(mobile.sum()))
+    information = best.information / unit
+    cov = covariance(information + knowledge.precision, mobile)
     rows, columns = shape
     cut = np.s_[:, :rows, :columns]
     return SpotFit(
         names=names,
         values=values,
         covariance=cov.matrix,
-        information=information / unit,
+        information=information,
         slope=slope / unit,
-        moving=moving,
+        moving=mobile,
         blind=tuple(names[i] for i in cov.blind),
-        at_bound=tuple(name for i, name in enumerate(names) if knowledge.free[i] and not moving[i]),
+        at_bound=tuple(name for i, name in enumerate(names) if knowledge.free[i] and not mobile[i]),
         expected=np.array(best.expected)[cut],
         photons=np.asarray(counts.photons)[cut],
         used=np.asarray(counts.used)[cut] > 0,
@@ -203,8 +205,8 @@ def _run(names, images, start, noise, model, nodes, known=None, constraints=None
         detector=detector_of(images[0]),
         noise=noise,
         noise_known=noise == "poisson" or images[0].uncertainty is not None,
-        converged=bool(best.converged),
-        steps=int(best.steps),
+        converged=best.converged,
+        steps=best.steps,
         again=lambda **kw: again(**{"begin": values, **kw}),
     )
 
@@ -213,8 +215,7 @@ def _noise_unit(best, counts, noise, images, fitted):
     """The variance of Gaussian noise of unknown size, from the residuals; 1 where the noise is known."""
     if noise != "gaussian" or images[0].uncertainty is not None:
         return 1.0
-    residual = np.asarray(counts.photons - best.expected)[np.asarray(counts.used) > 0]
-    return float(residual @ residual) / max(residual.size - fitted, 1)
+    return best.objective / max(float(counts.used.sum()) - fitted, 1.0)
 
 
 def _counts(images, noise, padded) -> Counts:
