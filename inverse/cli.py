@@ -51,7 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.complain(str(error))
         return FIT_FAILED
     except MemoryError as error:
-        terminal.complain(f"out of memory {error}; use --region to fit a smaller part, or fewer images at a time")
+        terminal.complain(f"out of memory {error}".rstrip() + "; use --region to fit a smaller part, or fewer images")
+        return FIT_FAILED
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # what JAX says when a device's memory is full
+            raise
+        terminal.complain("the device is out of memory; use --device cpu, or --region to fit a smaller part")
         return FIT_FAILED
     except KeyboardInterrupt:
         terminal.complain("nothing was written or changed; give the same command to start again", "stopped by Ctrl-C")

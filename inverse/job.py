@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from dataclasses import replace
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -107,8 +107,14 @@ def build(settings: FitSettings) -> Experiment:
     if settings.background is not None:
         given["background"] = "fit" if settings.background == "fit" else _number("--background", settings.background)
     fixed = dict(_fixed(text) for text in settings.fix)
+    if given["lifetime"] is None:  # fixing it and giving it are the same wish
+        given["lifetime"] = fixed.pop("lifetime", None)
     unreadable = [(_name(entry), entry.reason) for entry in lost]
     given |= {"noise": settings.noise, "interval": settings.interval}
+    known = {field.name for field in fields(Experiment)}
+    for name in ("landscape", "temperature"):
+        if given.get(name) is not None and name not in known:
+            raise InputError(f"--{name}: this version fits uniform films only, which have no landscape; leave it out")
     return Experiment(images=images, fixed=fixed, unreadable=unreadable, **_said(given))
 
 

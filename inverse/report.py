@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from excidiff.inverse import figures, page
+from excidiff.inverse.panels import measurement_panels
 from excidiff.inverse.screen import goodness_in_words, images_in_words, remark, scatter_in_words
 from excidiff.inverse.storage import inside, plain_name, write_text, write_whole
 from excidiff.inverse.wording import (
@@ -32,6 +33,12 @@ DECONVOLVED = (
     "equally long. They do not: many recombine early, near the spot, and make a sharp peak; few live long and make a "
     "faint, wide tail that the width at half height does not see. Compare it only with numbers obtained likewise."
 )
+UNITS = {
+    "lifetime": "ns",
+    "temperature": "K",
+    "pixel_size": "µm",
+    **dict.fromkeys(("laser_fwhm", "psf_fwhm", "laser_wavelength", "emission_wavelength"), "µm"),
+}
 CITATION = "Please cite excidiff with its version; CITATION.cff in its repository has the entry."
 
 
@@ -75,8 +82,8 @@ def report_page(result: Any) -> str:
             page.section("What the data say", _sentences(result)),
             page.section("Values", _values(result)),
             page.section("The images against each other", *_spread(result)),
-            page.section("Each image", *(_measurement(entry, result.laser) for entry in result.images)),
-            page.section("The laser", _measurement(result.laser) if result.laser is not None else ""),
+            page.section("Each image", *(measurement_panels(entry, result.laser) for entry in result.images)),
+            page.section("The laser", measurement_panels(result.laser) if result.laser is not None else ""),
             page.section("Three lengths, never confused", *_lengths(result)),
             page.section("All images in numbers", _images_table(result)),
             page.section("Methods, to paste into a paper", page.paragraph(result.methods)),
@@ -164,89 +171,6 @@ def _spread(result: Any) -> list[str]:
     ]
 
 
-def _measurement(measurement: Any, laser: Any = None) -> str:
-    head = f"<h3>{page.text(PurePath(measurement.file).name)}</h3>"
-    if measurement.status != "fitted":
-        head += f'<p class="{measurement.status}">{measurement.status}: {page.text(measurement.reason or "")}</p>'
-    if measurement.counts is None:
-        return f'<article class="measurement">{head}</article>'
-    summary = [_phrase(measurement, name) for name in ("diffusion_length", "laser_fwhm")]
-    summary.append(goodness_in_words(measurement.goodness))
-    head += page.paragraph("; ".join(part for part in summary if part))
-    return f'<article class="measurement">{head}<div class="panels">{_panels(measurement, laser)}</div></article>'
-
-
-def _phrase(measurement: Any, name: str) -> str:
-    entry = measurement.parameters.get(name)
-    return "" if entry is None else f"{label(name)} {value_with_error(entry.value, entry.stderr, entry.unit)}"
-
-
-def _panels(measurement: Any, laser: Any) -> str:
-    """Image, model, residual as bare pixels with a scale bar and a colour key, then the radial profile."""
-    file = PurePath(measurement.file).name
-    top = float(max(measurement.counts.max(), 1.0))
-    limit = figures.SIGMAS
-    parts = [
-        _map(
-            measurement,
-            measurement.counts,
-            "image",
-            f"measured photons of {file}",
-            (0.0, top),
-            "photons, square-root scale",
-        )
-    ]
-    if measurement.model is not None:
-        parts.append(
-            _map(
-                measurement,
-                measurement.model,
-                "model",
-                f"fitted model of {file}",
-                (0.0, top),
-                "photons, square-root scale",
-            )
-        )
-        what = f"residual of {file} in standard deviations"
-        parts.append(_map(measurement, measurement.residual, "residual", what, (-limit, limit), "standard deviations"))
-    drawn = figures.encode(figures.profile_figure(measurement, laser), "svg")
-    alternative = f"Photons per pixel of {file} against the distance from the centre, measured and modelled."
-    caption = "<figcaption><b>radial profile</b>, means over rings one pixel wide</figcaption>"
-    parts.append(f'<figure class="profile">{page.picture(drawn, "svg+xml", alternative)}{caption}</figure>')
-    return "".join(parts)
-
-
-def _map(measurement: Any, values: Any, title: str, alternative: str, scale: tuple[float, float], unit: str) -> str:
-    low, high = scale
-    diverging = low < 0
-    drawn = figures.map_png(values, low, high)
-    dy, dx = measurement.pixel_size or (1.0, 1.0)
-    rows, columns = measurement.counts.shape
-    # Pixels that are not square keep their true proportions.
-    stretch = f' style="aspect-ratio: {columns * dx:.6g} / {rows * dy:.6g}"'
-    picture = page.picture(drawn, "png", f"Map: {alternative}").replace("<img", f"<img{stretch}", 1)
-    ticks = (f"{low:+.0f}", f"{high:+.0f}") if diverging else (f"{low:.0f}", f"{high:.4g}")
-    key = (
-        f'<span class="key">{ticks[0]}<i style="background: linear-gradient(90deg, {figures.gradient(low, high)})"></i>'
-        f"{ticks[1]}</span>"
-    )
-    bar = "" if diverging else _scale_bar(columns * dx)
-    return (
-        f'<figure><div class="map">{picture}{bar}</div><figcaption><b>{title}</b>, {page.text(unit)}{key}</figcaption>'
-        "</figure>"
-    )
-
-
-def _scale_bar(width: float) -> str:
-    """A bar of a round length, about a quarter of the image's width in µm."""
-    lengths = [step * 10.0**power for power in range(-3, 4) for step in (1, 2, 5)]
-    nice = max((length for length in lengths if length <= 0.35 * width), default=0.0)
-    if nice == 0.0:
-        return ""
-    words = f"{nice:g} µm" if nice >= 0.5 else f"{1000 * nice:g} nm"
-    return f'<span class="bar" style="width: {100 * nice / width:.3f}%">{words}</span>'
-
-
 def _lengths(result: Any) -> list[str]:
     full, gaussian = (result.parameters.get(name) for name in ("diffusion_length", "deconvolved_length"))
     if full is None or full.value is None:
@@ -300,7 +224,7 @@ def _origin(result: Any) -> list[str]:
         (PurePath(str(entry["path"])).name, str(entry.get("role", "")), str(entry.get("sha256", "–")))
         for entry in inputs
     ]
-    given = [(name.replace("_", " "), _shown(value)) for name, value in result.settings.items()
+    given = [(name.replace("_", " "), _shown(value, UNITS.get(name, ""))) for name, value in result.settings.items()
              if name != "run" and value not in (None, {}, [])]  # fmt: skip
     software = ", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items())
     parts = [
@@ -315,9 +239,12 @@ def _origin(result: Any) -> list[str]:
     return parts
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, unit: str = "") -> str:
+    """A setting as text; numbers, also inside lists, with their unit."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} = {_shown(entry)}" for name, entry in value.items())
+        return ", ".join(f"{name.replace('_', ' ')} = {_shown(entry)}" for name, entry in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(_shown(entry) for entry in value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        return ", ".join(_shown(entry, unit) for entry in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g} {unit}".rstrip() if isinstance(value, int | float) else str(value)

@@ -18,6 +18,7 @@ import excidiff.inverse
 from excidiff.inverse import cli
 from excidiff.inverse.demo import Film, write_demo
 from excidiff.inverse.result import FitResult
+from excidiff.solver.solution import SolverError
 
 SMALL = Film(pixels=(64, 72), photons=40_000, laser_photons=100_000, spots=2)
 
@@ -194,6 +195,52 @@ def test_errors_of_given_values_are_carried(demo, tmp_path, capsys):
     assert found.value is not None
     assert found.stderr is not None
     assert 0.1 / 2.9 < found.stderr / found.value < 0.1
+
+
+def test_the_camera_is_taken_out(out, demo, tmp_path):
+    """Counts × 2 + 100 with gain 2, a dark of 100, an even flat and a full mask: the same film to rounding."""
+    shape = tifffile.imread(demo / "laser.tif").shape
+    for path in demo.glob("*.tif"):
+        counts = 2 * tifffile.imread(path).astype(np.uint16) + 100
+        tifffile.imwrite(
+            tmp_path / path.name, counts, imagej=True, resolution=(1 / 0.055, 1 / 0.055), metadata={"unit": "um"}
+        )
+    np.save(tmp_path / "dark.npy", np.full(shape, 100.0))
+    np.save(tmp_path / "even.npy", np.full(shape, 3.0))
+    maps = ["--dark", tmp_path / "dark.npy", "--flat", tmp_path / "even.npy", "--mask", tmp_path / "even.npy"]
+    assert cli.main(fit(tmp_path, "-o", tmp_path / "out", "--gain", 2, *maps)) == cli.OK
+    before, after = (FitResult.load(folder / "result.nc").parameters for folder in (out, tmp_path / "out"))
+    for name in ("diffusion_length", "laser_fwhm"):
+        np.testing.assert_allclose(after[name].value, before[name].value, rtol=1e-7)
+        np.testing.assert_allclose(after[name].stderr, before[name].stderr, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (SolverError("Newton did not converge: residual 3"), "Newton did not converge"),
+        (MemoryError("(8 GB for the maps)"), "out of memory (8 GB for the maps); use --region"),
+        (RuntimeError("RESOURCE_EXHAUSTED: out of memory"), "the device is out of memory"),
+    ],
+)
+def test_a_fit_that_breaks_is_code_four(demo, tmp_path, capsys, monkeypatch, broken, message):
+    """FAULTS 13, 20: no traceback, no folder."""
+
+    def break_off(*_):
+        raise broken
+
+    monkeypatch.setattr("excidiff.inverse.job.fit_files", break_off)
+    assert message in complaint(capsys, *fit(demo, "-o", tmp_path / "out"), code=cli.FIT_FAILED)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fit_without_an_answer_is_code_four(demo, tmp_path, monkeypatch):
+    """A failed fit is still written, so that one can see why."""
+    settings = {"run": {"inputs": [], "command": "excidiff fit"}}
+    failed = FitResult("failed", "uniform film", ("Nothing could be fitted.",), settings=settings)
+    monkeypatch.setattr("excidiff.inverse.job.fit_files", lambda *_: failed)
+    assert cli.main(fit(demo, "-o", tmp_path / "out")) == cli.FIT_FAILED
+    assert "Nothing could be fitted" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
