@@ -39,7 +39,10 @@ def test_manufactured_film(periodic: bool):
 
 
 def test_random_film():
-    """The film of the published timings, ln D 0.6, U 1.5 kT, ln τ 0.2 r.m.s. over 0.3 µm: against the solver."""
+    """The film of the published timings, ln D 0.6, U 1.5 kT, ln τ 0.2 r.m.s. over 0.3 µm: against the solver.
+
+    With U a tenth too weak in the solver z is above 10, with D a tenth too large above 4.
+    """
     problem = problems.random_film(160)
     density = np.asarray(steady_state(problem.medium, problem.source, problem.grid).density)
-    assert abs(z_of_photons(problem, density, 20_000, 2, 32)) < 4
+    assert abs(z_of_photons(problem, density, 50_000, 2, 32)) < 4
