@@ -6,6 +6,7 @@
 
 import argparse
 import glob
+import logging
 import os
 import shlex
 import signal
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `arguments` are those of the process by default."""
     parser = _parser()
     given = parser.parse_args(arguments)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our own message says it better
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         return given.run(given)
@@ -81,9 +83,7 @@ def _demo(given: argparse.Namespace) -> int:
     folder = write_demo(given.output, seed=given.seed, overwrite=given.overwrite)
     terminal.say(f"{folder}: images, decay and truth of a film, photon by photon. Now fit them:")
     place, lifetime = shlex.quote(str(folder)), f"{Film().lifetime:g} ns"
-    terminal.say(
-        f'\n  excidiff fit {place}/spot_*.tif --laser {place}/laser.tif --lifetime "{lifetime}" -o {place}-fit\n'
-    )
+    terminal.say(f'\n  excidiff fit {place}/spot_*.tif --laser {place}/laser.tif --lifetime "{lifetime}" -o out\n')
     return OK
 
 
@@ -128,10 +128,12 @@ def _run(settings: FitSettings, output: str, *, overwrite: bool, earlier: Path |
     start(settings.device)
     from excidiff.inverse.job import differences, fit_files, write_result
 
-    with terminal.progress("fitting") as progress:
-        result = fit_files(settings, progress)
-    with result_folder(target, overwrite=overwrite) as folder, terminal.progress("drawing") as progress:
-        write_result(result, folder, settings, target, progress)
+    # The folder is made first: that it cannot be written should be known before the work, not after it.
+    with result_folder(target, overwrite=overwrite) as folder:
+        with terminal.progress("fitting") as progress:
+            result = fit_files(settings, progress)
+        with terminal.progress("drawing") as progress:
+            write_result(result, folder, settings, target, progress)
     terminal.show_result(result)
     terminal.show_files(Path(output), FILES)
     if earlier is not None:

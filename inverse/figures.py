@@ -110,9 +110,10 @@ def draw_profile(axes: Any, measurement: Any, laser: Any = None) -> None:
     if profile.edge < profile.radius[-1]:
         axes.axvspan(profile.edge, profile.radius[-1], color="#eeeeee", lw=0, zorder=0, label="beyond the edge")
     positive = profile.counts[shown]
+    top = max(peak, float(positive.max(initial=0.0)))
     floor = 0.5 * min(positive.min(initial=peak), ground if ground > 0 else peak)
     axes.set(
-        yscale="log", xlim=(0.0, reach), ylim=(max(floor, peak * 1e-5), 1.8 * peak),
+        yscale="log", xlim=(0.0, reach), ylim=(max(floor, peak * 1e-5), 1.8 * top),
         xlabel="distance from the centre (µm)", ylabel="photons per pixel",
     )  # fmt: skip
     _plain_decades(axes.yaxis)

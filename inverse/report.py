@@ -12,6 +12,7 @@ from excidiff.inverse.panels import measurement_panels
 from excidiff.inverse.screen import goodness_in_words, images_in_words, remark, scatter_in_words
 from excidiff.inverse.storage import inside, plain_name, write_text, write_whole
 from excidiff.inverse.wording import (
+    counted,
     digits,
     in_cm2_per_s,
     interval,
@@ -21,6 +22,7 @@ from excidiff.inverse.wording import (
     value_with_error,
 )
 
+PICTURED = 24  # of a long series, this many good images are drawn: a page that a browser still opens
 HEADLINES = ("diffusion_length", "diffusivity", "lifetime")
 STATUS = {
     "converged": "The fit converged",
@@ -48,11 +50,12 @@ def write_report(result: Any, path: str | Path) -> Path:
 
 
 def write_figures(result: Any, folder: Path, progress: Callable[..., Any] | None = None) -> list[Path]:
-    """PNG and SVG of every image's overview and of the values of all images, into `folder`, which exists.
+    """PNG and SVG of each pictured image's overview and of the values of all images, into `folder`, which exists.
 
     `progress(done, all, name)` is called after each.
     """
-    shown = [(number, entry) for number, entry in enumerate(result.images, 1) if entry.counts is not None]
+    numbers = {id(entry): number for number, entry in enumerate(result.images, 1)}
+    shown = [(numbers[id(entry)], entry) for entry in pictured(result.images) if entry.counts is not None]
     written = []
     for done, (number, entry) in enumerate(shown, 1):
         name = f"image_{number:02d}_{plain_name(PurePath(entry.file).stem)}"
@@ -82,7 +85,7 @@ def report_page(result: Any) -> str:
             page.section("What the data say", _sentences(result)),
             page.section("Values", _values(result)),
             page.section("The images against each other", *_spread(result)),
-            page.section("Each image", *(measurement_panels(entry, result.laser) for entry in result.images)),
+            page.section("Each image", *_each_image(result)),
             page.section("The laser", measurement_panels(result.laser) if result.laser is not None else ""),
             page.section("Three lengths, never confused", *_lengths(result)),
             page.section("All images in numbers", _images_table(result)),
@@ -91,6 +94,19 @@ def report_page(result: Any) -> str:
             f"<footer>{page.text(CITATION)}</footer>",
         ],
     )
+
+
+def pictured(images: Sequence[Any]) -> list[Any]:
+    """The images that are drawn, in order: all that were flagged or failed, and of the others the first `PICTURED`."""
+    good = [id(entry) for entry in images if entry.status == "fitted"][:PICTURED]
+    return [entry for entry in images if entry.status != "fitted" or id(entry) in good]
+
+
+def _each_image(result: Any) -> list[str]:
+    shown = pictured(result.images)
+    rest = len(result.images) - len(shown)
+    words = f"{counted(rest, 'more image')} fitted without remark: see the table below and result.nc." if rest else ""
+    return [*(measurement_panels(entry, result.laser) for entry in shown), page.paragraph(words)]
 
 
 def _headline(result: Any) -> tuple[str, str]:

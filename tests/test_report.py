@@ -74,6 +74,27 @@ def test_flagged_and_failed_images_are_in_plain_sight(page):
     assert "flagged" in {attributes.get("class") for tag, attributes in page.tags if tag == "tr"}
 
 
+def test_a_long_series_stays_readable(tmp_path, monkeypatch):
+    """FAULTS 21: of fifty images the bad one is always drawn, the good ones not all; the table has every one."""
+    monkeypatch.setattr("excidiff.inverse.report.PICTURED", 1)
+    series = [image(f"spot_{number}.tif") for number in range(3)]
+    series.append(image("bad.tif", "flagged", "too dim"))
+    result = film(tuple(series))
+    page = Page(report_page(result))
+    drawn = [attributes["alt"] or "" for tag, attributes in page.tags if tag == "img"]
+    assert [any(f"{name} in standard" in alt for alt in drawn) for name in ("spot_0.tif", "spot_1.tif", "bad.tif")] == [
+        True,
+        False,
+        True,
+    ]
+    assert "2 more images fitted without remark" in page.text
+    assert all(page.text.count(entry.file) for entry in series)
+    names = sorted(path.name for path in write_figures(result, tmp_path))
+    assert names == sorted(
+        f"{name}.{kind}" for name in ("image_01_spot_0", "image_04_bad", "images") for kind in ("png", "svg")
+    )
+
+
 def test_names_from_files_cannot_write_into_the_page():
     hostile = image('<script>alert("1")</script>.tif', "flagged", "<b>bold</b>")
     text = report_page(film((hostile,)))
