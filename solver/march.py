@@ -3,6 +3,9 @@
 The scheme is the implicit part of ARK4(3)6L[2]SA (Kennedy and Carpenter, Appl. Numer. Math. 44 (2003) 139): fourth
 order, L-stable, stiffly accurate, five solves with one matrix I + Δt A/4, and an embedded third order for the error.
 
+Where nothing shines, the slowest loss κ that all cells share is taken out exactly: n = e^{−κt} m, and the steps
+follow m, which only spreads.
+
 Two passes. The first chooses the steps: an error estimate of each, as a share of the excitons present, is kept below
 rtol/10 · Δt/(t + Δt), whose sum over a run from the first instants to any later time stays below rtol. The second,
 taken only where a derivative is asked for, replays the same fractions of the same intervals as a plain scan, which
@@ -33,6 +36,7 @@ TABLEAU = np.array(
     ]
 )
 WEIGHTS = np.append(TABLEAU[-1], DIAGONAL)
+NODES = np.append(0.0, TABLEAU[1:].sum(1) + DIAGONAL)
 EMBEDDED = np.array(
     [
         4586570599 / 29645900160,
@@ -47,20 +51,23 @@ SAFETY, SHRINK, GROW = 0.9, 0.2, 4.0
 
 
 class Steps(NamedTuple):
-    """The steps taken: for each the index of the time it leads to, its share of that interval, whether it ends it."""
+    """The steps taken: the time each leads to, where in that interval it begins, its share, whether it ends it."""
 
     frame: Int[Array, " steps"]
+    begin: Float[Array, " steps"]
     share: Float[Array, " steps"]
     ends: Int[Array, " steps"]
 
 
-def march(operator: Operator, v: Map, g: Map, times, *, rtol, solve_rtol, max_steps: int, integrate: bool):
+def march(operator: Operator, v: Map, g: Map | None, times, *, rtol, solve_rtol, max_steps: int, integrate: bool):
     """(frames, stats, done): v at each of `times`, or with `integrate` ∫ v dt between one and the next.
 
     `stats`: `error`, the sum of the error estimates; `steps`; `iterations` of all solves. `done`: whether every time
     was reached.
     """
     hierarchy = lax.stop_gradient(build(operator))
+    common = jnp.zeros((), v.dtype) if g is not None else lax.stop_gradient(jnp.min(operator.loss))
+    g = jnp.zeros_like(v) if g is None else g
     settings = (solve_rtol, integrate)
 
     @jax.custom_jvp
@@ -74,14 +81,14 @@ def march(operator: Operator, v: Map, g: Map, times, *, rtol, solve_rtol, max_st
         out, dout = jax.jvp(lambda a: _replay(*a, *settings, steps), primals, tangents)
         return (out, stats), (dout, jax.tree.map(jnp.zeros_like, stats))
 
-    out, stats = frames((operator, hierarchy, v, g, times))
+    out, stats = frames((operator, hierarchy, common, v, g, times))
     done = stats.pop("done") > 0
     return out, stats, done
 
 
-def _step(operator: Operator, hierarchy: Hierarchy, v: Map, g: Map, dt, rtol: float):
-    """One step: (v after it, ∫ v dt over it, the error estimates of the two, iterations)."""
-    shift = 1.0 / (DIAGONAL * dt)
+def _step(operator: Operator, hierarchy: Hierarchy, common, v: Map, g: Map, dt, rtol: float):
+    """One step of m: (m after it, ∫ e^{−κt} m dt over it, t from its start, their error estimates, iterations)."""
+    rate = 1.0 / (DIAGONAL * dt)
     stages = len(WEIGHTS)
 
     def stage(carry, part):
@@ -89,22 +96,23 @@ def _step(operator: Operator, hierarchy: Hierarchy, v: Map, g: Map, dt, rtol: fl
         index, row = part
         base = v + dt * jnp.tensordot(row, slopes[:-1], 1)
         value, effort = elliptic.solve(
-            operator, hierarchy, shift * base + g, shift=shift, rtol=rtol, guess=values[index - 1]
+            operator, hierarchy, rate * base + g, shift=rate - common, rtol=rtol, guess=values[index - 1]
         )
         values = values.at[index].set(value)
-        slopes = slopes.at[index].set(shift * (value - base))
+        slopes = slopes.at[index].set(rate * (value - base))
         return (values, slopes, iterations + effort.iterations), None
 
     blank = jnp.zeros((stages, *v.shape), v.dtype)
-    carry = (blank.at[0].set(v), blank.at[0].set(g - operator.apply(v)), jnp.zeros((), int))
+    carry = (blank.at[0].set(v), blank.at[0].set(g - operator.apply(v) + common * v), jnp.zeros((), int))
     rows = jnp.asarray(TABLEAU[1:], v.dtype)
     (values, slopes, iterations), _ = lax.scan(stage, carry, (jnp.arange(1, stages), rows))
     weights, wrong = jnp.asarray(WEIGHTS, v.dtype), jnp.asarray(WEIGHTS - EMBEDDED, v.dtype)
-    integral, error_integral = (dt * jnp.tensordot(w, values, 1) for w in (weights, wrong))
+    fading = jnp.exp(-common * dt * jnp.asarray(NODES, v.dtype))
+    integral, error_integral = (dt * jnp.tensordot(w * fading, values, 1) for w in (weights, wrong))
     return values[-1], integral, dt * jnp.tensordot(wrong, slopes, 1), error_integral, iterations
 
 
-def _choose(operator, hierarchy, v, g, times, solve_rtol, integrate, rtol, max_steps):
+def _choose(operator, hierarchy, common, v, g, times, solve_rtol, integrate, rtol, max_steps):
     """Step adaptively through all `times`; frames, stats and the `Steps` taken."""
     count = times.shape[0]
     weight = jnp.ones((), v.dtype) if operator.potential is None else jnp.exp(-0.5 * operator.potential)
@@ -128,15 +136,17 @@ def _choose(operator, hierarchy, v, g, times, solve_rtol, integrate, rtol, max_s
         dt = part * length
         out = lax.cond(
             dt > 0,
-            lambda: _step(operator, hierarchy, state["v"], g, dt, solve_rtol),
+            lambda: _step(operator, hierarchy, common, state["v"], g, dt, solve_rtol),
             lambda: (state["v"], *(jnp.zeros_like(v) for _ in range(3)), jnp.zeros((), int)),
         )
         value, integral, error, error_integral, iterations = out
+        time = starts[frame] + share * length
+        faded = jnp.exp(-common * time)
+        integral, error_integral = faded * integral, faded * error_integral
         present = _positive(size(value))
         estimate = size(error) / present
         if integrate:
-            estimate = jnp.maximum(estimate, size(error_integral) / _positive(size(integral)))
-        time = starts[frame] + share * length
+            estimate = jnp.maximum(estimate, size(error_integral) / _positive(size(state["integral"] + integral)))
         allowed = 0.1 * rtol * dt / _positive(time + dt)
         accepted = ((estimate <= allowed) | (dt <= 0)) & jnp.isfinite(estimate)
         factor = SAFETY * (allowed / _positive(estimate)) ** (1 / 3)
@@ -152,9 +162,12 @@ def _choose(operator, hierarchy, v, g, times, solve_rtol, integrate, rtol, max_s
             "dt": jnp.where(dt > 0, proposal, wish),
             "v": jnp.where(accepted, value, state["v"]),
             "integral": jnp.where(ends, 0.0, jnp.where(accepted, total, state["integral"])),
-            "frames": state["frames"].at[write].set(total if integrate else value, mode="drop"),
+            "frames": state["frames"]
+            .at[write]
+            .set(total if integrate else value * jnp.exp(-common * times[frame]), mode="drop"),
             "steps": Steps(
                 state["steps"].frame.at[here].set(frame, mode="drop"),
+                state["steps"].begin.at[here].set(share, mode="drop"),
                 state["steps"].share.at[here].set(part, mode="drop"),
                 state["steps"].ends.at[here].set(ends.astype(int), mode="drop"),
             ),
@@ -164,12 +177,12 @@ def _choose(operator, hierarchy, v, g, times, solve_rtol, integrate, rtol, max_s
             "iterations": state["iterations"] + iterations,
         }
 
-    steps = Steps(*(jnp.zeros(max_steps, d) for d in (int, v.dtype, int)))
+    steps = Steps(*(jnp.zeros(max_steps, d) for d in (int, v.dtype, v.dtype, int)))
     zero = jnp.zeros((), int)
     state = {
         "frame": zero,
         "share": jnp.zeros((), v.dtype),
-        "dt": _first_step(operator, v, g, size, rtol, times[-1]),
+        "dt": _first_step(operator.apply(v) - common * v - g, v, g, size, rtol, times[-1]),
         "v": v,
         "integral": jnp.zeros_like(v),
         "frames": frames,
@@ -186,7 +199,7 @@ def _choose(operator, hierarchy, v, g, times, solve_rtol, integrate, rtol, max_s
     return out, stats, state["steps"]
 
 
-def _replay(operator, hierarchy, v, g, times, solve_rtol, integrate, steps: Steps):
+def _replay(operator, hierarchy, common, v, g, times, solve_rtol, integrate, steps: Steps):
     """The frames again, through the same steps, as a scan of checkpointed blocks that can be differentiated."""
     count = times.shape[0]
     lengths = jnp.diff(times, prepend=jnp.zeros(1, times.dtype))
@@ -194,12 +207,15 @@ def _replay(operator, hierarchy, v, g, times, solve_rtol, integrate, steps: Step
     def one(carry, step):
         def take(carry):
             v, total, frames = carry
-            value, integral, *_ = _step(operator, hierarchy, v, g, step.share * lengths[step.frame], solve_rtol)
-            return value, total + integral, frames
+            dt = step.share * lengths[step.frame]
+            value, integral, *_ = _step(operator, hierarchy, common, v, g, dt, solve_rtol)
+            start = times[step.frame] - (1.0 - step.begin) * lengths[step.frame]
+            return value, total + jnp.exp(-common * start) * integral, frames
 
         v, total, frames = lax.cond(step.share * lengths[step.frame] > 0, take, lambda carry: carry, carry)
         write = jnp.where(step.ends > 0, step.frame, count)
-        frames = frames.at[write].set(total if integrate else v, mode="drop")
+        frame = total if integrate else v * jnp.exp(-common * times[step.frame])
+        frames = frames.at[write].set(frame, mode="drop")
         return (v, jnp.where(step.ends > 0, 0.0, total), frames), None
 
     size = int(np.ceil(np.sqrt(steps.share.shape[0])))
@@ -212,9 +228,9 @@ def _replay(operator, hierarchy, v, g, times, solve_rtol, integrate, steps: Step
     return frames[1:] if integrate else frames
 
 
-def _first_step(operator: Operator, v: Map, g: Map, size, rtol: float, end) -> Array:
+def _first_step(slope: Map, v: Map, g: Map, size, rtol: float, end) -> Array:
     """A first step well inside the fastest change at the start: the error control makes it longer or shorter."""
-    slope = size(g - operator.apply(v))
+    slope = size(slope)
     present = jnp.where(size(v) > 0, size(v), size(g) * end)
     return jnp.minimum(end, (rtol**0.25) * present / _positive(slope))
 

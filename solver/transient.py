@@ -42,8 +42,9 @@ def evolve(
     `initial`: excitons per µm², cell averages. `generation`: excitons per µm² and ns that go on shining, or None. The
     result's `.density` is (len(times), rows, columns). In a uniform medium it is exact; elsewhere time steps are
     chosen so that the errors estimated for them add up to less than `rtol` (1e-4), as a share of the excitons present,
-    and `.stats["error"]` says to what they did add up; `.stats["steps"]` counts them, at most `max_steps` (200 + 4 per
-    time). The linear solves within a step are converged to `solve_rtol` (a thousandth of `rtol`).
+    and `.stats["error"]` says to what they did add up; `.stats["steps"]` counts them, at most `max_steps` (300 at a
+    tolerance of 1e-4, more for smaller ones and for many times). The linear solves within a step are converged to
+    `solve_rtol` (a thousandth of `rtol`).
 
     Differentiable with respect to every number and map and to the times, forward, in reverse and twice, with the
     sequence of steps held fixed; reverse mode keeps of the order of √max_steps maps beside the frames. Raises
@@ -84,14 +85,20 @@ def time_integral(
 def _run(medium, initial, grid, times, generation, control, throw, name, *, integrate) -> Solution:
     check_medium(medium, grid)
     initial = check_source(f"{name}({'pulse' if integrate else 'initial'}=…)", initial, grid)
-    source = jnp.zeros_like(initial) if generation is None else check_source(f"{name}(generation=…)", generation, grid)
+    source = None if generation is None else check_source(f"{name}(generation=…)", generation, grid)
     rtol, solve_rtol, max_steps = control
-    medium, initial, grid, rtol = promote(medium, initial + 0 * source, grid, rtol, default=1e-4)
+    medium, initial, grid, rtol = promote(
+        medium, initial if source is None else initial + 0 * source, grid, rtol, default=1e-4
+    )
     if solve_rtol is None:
         solve_rtol = max(1e-3 * rtol, 1e-13 if initial.dtype == jnp.float64 else 1e-6)
-    source, times = source.astype(initial.dtype), times.astype(initial.dtype)
-    max_steps = 200 + 4 * times.shape[0] if max_steps is None else int(max_steps)
-    return settle(_solve(medium, initial, source, grid, times, rtol, float(solve_rtol), max_steps, integrate), throw)
+    source = None if source is None else source.astype(initial.dtype)
+    times = times.astype(initial.dtype)
+    if max_steps is None:  # the error estimate is of third order; one more step ends at each time
+        max_steps = int(300 * (1e-4 / rtol) ** (1 / 3)) + 4 * times.shape[0]
+    return settle(
+        _solve(medium, initial, source, grid, times, rtol, float(solve_rtol), int(max_steps), integrate), throw
+    )
 
 
 @partial(jax.jit, static_argnames=("rtol", "solve_rtol", "max_steps", "integrate"))
@@ -103,13 +110,13 @@ def _solve(medium, initial, source, grid, times, rtol, solve_rtol, max_steps, in
         done = jnp.asarray(True)
     else:
         operator = assemble(medium, grid)
-        v, rate = operator.symmetric(initial), operator.symmetric(source)
+        v, rate = operator.symmetric(initial), None if source is None else operator.symmetric(source)
         settings = {"rtol": rtol, "solve_rtol": solve_rtol, "max_steps": max_steps, "integrate": integrate}
         frames, stats, done = march(operator, v, rate, times, **settings)
         density = jax.vmap(operator.density)(frames)
     result = jnp.asarray(Result.converged.value)
     for failed, code in (
-        (is_negative(density, jnp.minimum(initial, source), rtol), Result.negative),
+        (is_negative(density, initial if source is None else jnp.minimum(initial, source), rtol), Result.negative),
         (~done, Result.steps),
         (~jnp.all(jnp.isfinite(density)), Result.not_finite),
     ):
@@ -117,7 +124,7 @@ def _solve(medium, initial, source, grid, times, rtol, solve_rtol, max_steps, in
     return Solution(density, lax.stop_gradient(result), stats)
 
 
-def _modes(medium: Medium, initial: Map, source: Map, grid: Grid, times: Array, integrate: bool) -> Array:
+def _modes(medium: Medium, initial: Map, source: Map | None, grid: Grid, times: Array, integrate: bool) -> Array:
     """Exact frames of a uniform medium: every mode relaxes at its own rate λ.
 
     c(t) = c₀ e^{−λt} + g t φ(λt) with φ(x) = (1 − e^{−x})/x; between t and t + Δ its integral is c(t) Δ φ(λΔ)
@@ -125,14 +132,14 @@ def _modes(medium: Medium, initial: Map, source: Map, grid: Grid, times: Array, 
     """
     kinds = transforms.axis_kinds(medium, grid)
     rates = transforms.eigenvalues(medium, grid)
-    c, g = transforms.to_modes(initial, kinds), transforms.to_modes(source, kinds)
+    c, g = (None if field is None else transforms.to_modes(field, kinds) for field in (initial, source))
 
     def frame(span):
         start, end = span
         amplitude = c * jnp.exp(-rates * start)
         if integrate:
             amplitude = amplitude * (end - start) * relaxation(rates * (end - start))
-        else:
+        elif g is not None:
             amplitude = amplitude + g * start * relaxation(rates * start)
         return transforms.from_modes(amplitude, kinds)
 
