@@ -32,7 +32,7 @@ pre { background: var(--wash); padding: .75rem 1rem; border-radius: .375rem; whi
 .verdicts { margin: .25rem 0; padding: 0; list-style: none; max-width: 46rem; }
 .verdicts li { margin: .6rem 0; padding: .1rem 0 .1rem .9rem; border-left: 4px solid var(--blue); }
 .verdicts li.warning { border-color: #d55e00; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; margin: 0 0 1.5rem; }
 table { border-collapse: collapse; width: 100%; font-size: .94rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding: 0 0 .4rem; }
 th, td { text-align: left; padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }

@@ -41,7 +41,7 @@ UNITS = {
     "pixel_size": "µm",
     **dict.fromkeys(("laser_fwhm", "psf_fwhm", "laser_wavelength", "emission_wavelength"), "µm"),
 }
-CITATION = "Please cite excidiff with its version; CITATION.cff in its repository has the entry."
+CITATION = "Please cite {name}; CITATION.cff in its repository has the entry."
 
 
 def write_report(result: Any, path: str | Path) -> Path:
@@ -89,9 +89,9 @@ def report_page(result: Any) -> str:
             page.section("The laser", measurement_panels(result.laser) if result.laser is not None else ""),
             page.section("Three lengths, never confused", *_lengths(result)),
             page.section("All images in numbers", _images_table(result)),
-            page.section("Methods, to paste into a paper", page.paragraph(result.methods)),
+            page.section("Methods, to paste into a paper", page.paragraph(_methods(result))),
             page.section("Where it comes from", *_origin(result)),
-            f"<footer>{page.text(CITATION)}</footer>",
+            f"<footer>{page.text(CITATION.format(name=_software(result)))}</footer>",
         ],
     )
 
@@ -241,7 +241,7 @@ def _origin(result: Any) -> list[str]:
         for entry in inputs
     ]
     given = [(name.replace("_", " "), _shown(value, UNITS.get(name, ""))) for name, value in result.settings.items()
-             if name != "run" and value not in (None, {}, [])]  # fmt: skip
+             if name not in ("run", "images", "laser", "psf") and value not in (None, {}, [])]  # fmt: skip
     software = ", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items())
     parts = [
         page.table("Input files.", ("file", "used as", "SHA-256"), rows),
@@ -253,6 +253,16 @@ def _origin(result: Any) -> list[str]:
         parts += ["<p>and is made again, with its inputs checked, by</p>"]
         parts += ["<pre><code>excidiff rerun run.toml</code></pre>"]
     return parts
+
+
+def _methods(result: Any) -> str:
+    return f"{result.methods} The analysis was done with {_software(result)}." if result.methods else ""
+
+
+def _software(result: Any) -> str:
+    """The name to cite, with the version if it is on record: "excidiff 0.1.0"."""
+    found = ((result.settings.get("run") or {}).get("versions") or {}).get("excidiff")
+    return f"excidiff {found}" if found else "excidiff"
 
 
 def _shown(value: Any, unit: str = "") -> str:
