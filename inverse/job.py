@@ -47,6 +47,7 @@ def fit_files(settings: FitSettings, progress: Progress | None = None) -> FitRes
     An image that cannot be used becomes a failed measurement beside the others. Raises `InputError` when none can
     be used, and for every other option that cannot.
     """
+    _check_optics(settings)
     inputs = [
         {"role": role, "path": path, "sha256": file_hash(path)}
         for role, path in settings.paths()
@@ -116,6 +117,20 @@ def build(settings: FitSettings) -> Experiment:
         if given.get(name) is not None and name not in known:
             raise InputError(f"--{name}: this version fits uniform films only, which have no landscape; leave it out")
     return Experiment(images=images, fixed=fixed, unreadable=unreadable, **_said(given))
+
+
+def _check_optics(settings: FitSettings) -> None:
+    """Refuse what contradicts itself in the words of the options, before any file is read."""
+    if (settings.laser is None) == (settings.laser_fwhm is None):
+        both = "not both of them" if settings.laser else "one of them is needed"
+        raise InputError(
+            "give the laser spot as an image through the same optics, --laser FILE, or by its width at the sample, "
+            f'--laser-fwhm "300 nm"; {both}'
+        )
+    if settings.psf is not None and settings.psf_fwhm is not None:
+        raise InputError("give the PSF as an image, --psf FILE, or by its width, --psf-fwhm; not both of them")
+    if (settings.laser_wavelength is None) != (settings.emission_wavelength is None):
+        raise InputError("give both --laser-wavelength and --emission-wavelength or neither: only their ratio is used")
 
 
 def _image_options(settings: FitSettings) -> ImageOptions:

@@ -166,6 +166,9 @@ def test_a_pixel_size_is_never_assumed(tmp_path, capsys):
         (("--gain", "two"), "--gain 'two' is not a number"),
         (("--gain", "-1"), "gain"),
         (("--region", "1,2,3"), "--region '1,2,3' is not x0,x1,y0,y1"),
+        (("--laser-fwhm", "300 nm", "--laser", "spot.tif"), "not both of them"),
+        (("--psf-fwhm", "300 nm", "--psf", "spot.tif"), "not both of them"),
+        (("--laser-wavelength", "500 nm"), "--emission-wavelength"),
         (("--fix", "backgruond=1"), "nearest known one is 'background'"),
         (("--fix", "background"), "has no value"),
         (("--mask", "absent.tif"), "absent.tif"),
@@ -190,7 +193,8 @@ def _no_gpu(*_):
 
 def test_the_laser_must_be_known(demo, tmp_path, capsys):
     message = complaint(capsys, "fit", demo / "spot_000.tif", "-o", tmp_path / "out")
-    assert "laser" in message
+    assert "--laser FILE" in message
+    assert "--laser-fwhm" in message
 
 
 def test_errors_of_given_values_are_carried(demo, tmp_path, capsys):
