@@ -11,7 +11,7 @@ into pixel (i, j) is therefore
 with P_j(v) = ½[erf((x_{j+½} − c)/√2v) − erf((x_{j−½} − c)/√2v)], the part of a Gaussian inside one pixel. Each integral
 is a sum over Q nodes of products of a row and a column, so an image costs a (ny × Q)(Q × nx) product: no grid, no box,
 no aliasing, any centre, any pixel, any rectangle. With the 40 nodes of `steady_nodes` the relative error at the
-centre is below 1e-8 for every L and s up to L = 100 s.
+centre is below 1e-8 for every s and L up to 100 s.
 """
 
 from typing import NamedTuple

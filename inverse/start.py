@@ -38,23 +38,37 @@ def find_spot(
     signal = image - edge * weight
     field = min(ny * size[0], nx * size[1])
     least = max(narrowest, 0.4 * max(size))
-    best = None
-    for width in np.geomspace(least, max(field / 4, 1.01 * least), 8):
-        across, along = _bells(nx, width / size[1]), _bells(ny, width / size[0])
-        norm = along**2 @ weight**2 @ (across**2).T  # Σ (weight × template)²: smaller at borders and masks
-        match = along @ (signal * weight) @ across.T
-        score = np.where(norm > 0.3 * norm.max(), match / np.sqrt(np.maximum(norm, 1e-300)), -np.inf)
-        place = np.unravel_index(np.argmax(score), score.shape)
-        if best is None or score[place] > best[0]:
-            best = (score[place], place, width)
-    if best is None or not best[0] > 0:
+    widths = np.geomspace(least, max(field / 4, 1.01 * least), 8)
+    scores = np.stack([_score(signal, weight, width / size[0], width / size[1]) for width in widths])
+    level, row, column = (int(i) for i in np.unravel_index(np.argmax(scores), scores.shape))
+    if not scores[level, row, column] > 0:
         return None
-    _, (row, column), width = best
+    width = widths[0] * (widths[1] / widths[0]) ** (level + _vertex(scores[:, row, column], level))
+    row, column = row + _vertex(scores[level, :, column], row), column + _vertex(scores[level, row, :], column)
     x, y = (column - (nx - 1) / 2) * size[1], (row - (ny - 1) / 2) * size[0]
     fine = pixel_size[0] * pixel_size[1] / (size[0] * size[1])
     area = size[0] * size[1]
     peak = _peak(signal, weight, (row, column), (width / size[0], width / size[1]))
     return Spot(float(x), float(y), float(width), max(2 * np.pi * float(width) ** 2 * peak / area, 1e-300), edge * fine)
+
+
+def _score(signal, weight, height, width):
+    """How well a Gaussian template of that standard deviation (pixels) fits about each pixel; −∞ where cut off."""
+    along, across = _bells(signal.shape[0], height), _bells(signal.shape[1], width)
+    norm = along**2 @ weight**2 @ (across**2).T  # Σ (weight × template)²: smaller at borders and masks
+    match = along @ (signal * weight) @ across.T
+    return np.where(norm > 0.3 * norm.max(), match / np.sqrt(np.maximum(norm, 1e-300)), -np.inf)
+
+
+def _vertex(values, index: int) -> float:
+    """Where, between −½ and ½ beside `index`, the parabola through its neighbours has its top; 0 at an end."""
+    if not 0 < index < len(values) - 1:
+        return 0.0
+    low, top, high = values[index - 1 : index + 2]
+    curvature = low + high - 2 * top
+    if not np.isfinite(curvature) or curvature >= 0:
+        return 0.0
+    return float(np.clip((low - high) / (2 * curvature), -0.5, 0.5))
 
 
 def _coarsen(image, weight, size):
