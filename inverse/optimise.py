@@ -68,7 +68,7 @@ def fit(
     pixels = float(np.sum(counts.used))
     evaluate = partial(_evaluate, model, counts, knowledge, arguments, noise)
     best = evaluate(np.clip(start, knowledge.lower, knowledge.upper))
-    damping, converged, steps = 1e-2, False, 0
+    damping, converged, steps = 1e-3, False, 0
     while steps < max_steps and not converged:
         steps += 1
         move = _solve(best, knowledge, moving(best, knowledge), damping)

@@ -115,7 +115,7 @@ def pixel_fractions_and_slopes(
 ) -> tuple[Float[Array, "F ny nx"], Float[Array, "P+2 F ny nx"]]:
     """`pixel_fractions` with its derivatives along the shape parameters, then centre x, centre y.
 
-    With f = Σ_q w Y X, ∂f/∂p = Σ_q [∂w X + w ∂v X_v] Y + w ∂v X Y_v, where X_v is the derivative with respect to the
+    With f = Σ_q w Y X, ∂f/∂p = Σ_q [∂w Y + w ∂v Y_v] X + w ∂v Y X_v, where X_v is the derivative with respect to the
     variance v: written out because every product is then a matrix product, several times faster than `jax.jacfwd`
     of `pixel_fractions`, against which it is tested.
     """
@@ -123,12 +123,12 @@ def pixel_fractions_and_slopes(
     x, x_variance, x_centre = _profile(x_edges - centre[0], spot.variance)
     y, y_variance, y_centre = _profile(y_edges - centre[1], spot.variance)
     d_weight, d_variance = spot.d_weight[..., None], (spot.weight[None] * spot.d_variance)[..., None]
-    with_y = d_weight * x[None] + d_variance * x_variance[None]
-    columns = jnp.concatenate([(weight * x)[None], with_y, (weight * x_centre)[None]])
-    products = _superpose(y, _side_by_side(columns), count + 2)
-    products_variance = _superpose(y_variance, _side_by_side(d_variance * x[None]), count)
-    slopes = products[1 : count + 1] + products_variance
-    return products[0], jnp.concatenate([slopes, products[count + 1 :], _superpose(y_centre, weight * x)[None]])
+    with_x = d_weight * y[None] + d_variance * y_variance[None]
+    rows = jnp.concatenate([(weight * y)[None], with_x, (weight * y_centre)[None]])
+    products = _superpose(_side_by_side(rows), x, count + 2)
+    slopes = products[1 : count + 1] + _superpose(_side_by_side(d_variance * y[None]), x_variance, count)
+    by_centre_x = _superpose(weight * y, x_centre)[None]
+    return products[0], jnp.concatenate([slopes, by_centre_x, products[count + 1 :]])
 
 
 def _profile(edges, variance):
@@ -146,16 +146,16 @@ def _difference(values):
     return values[..., 1:] - values[..., :-1]
 
 
-def _side_by_side(columns):
-    """(K, F, Q, nx) → (F, Q, K·nx): several products with the same rows become one."""
-    count, frames, nodes, nx = columns.shape
-    return columns.transpose(1, 2, 0, 3).reshape(frames, nodes, count * nx)
+def _side_by_side(rows):
+    """(K, F, Q, ny) → (F, Q, K·ny): several products with the same columns become one, images one below the other."""
+    count, frames, nodes, ny = rows.shape
+    return rows.transpose(1, 2, 0, 3).reshape(frames, nodes, count * ny)
 
 
 def _superpose(rows, columns, count: int | None = None):
-    """Σ_q rows[f, q, i] columns[f, q, j], cut again into `count` images when the columns lie side by side."""
+    """Σ_q rows[f, q, i] columns[f, q, j], cut again into `count` images where the rows lie side by side."""
     product = lax.dot_general(rows, columns, (((1,), (1,)), ((0,), (0,))))
     if count is None:
         return product
-    frames, ny, wide = product.shape
-    return product.reshape(frames, ny, count, wide // count).transpose(2, 0, 1, 3)
+    frames, tall, nx = product.shape
+    return product.reshape(frames, count, tall // count, nx).transpose(1, 0, 2, 3)

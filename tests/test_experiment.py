@@ -283,3 +283,23 @@ def test_unlike_pixels_are_refused_naming_both(spots, laser):
 def test_laser_narrower_than_the_psf_is_refused(spots, laser):
     with pytest.raises(InputError, match="no wider than the PSF"):
         Experiment(images=spots, laser=laser, psf_fwhm=0.5).fit()
+
+
+def test_gaussian_noise_of_unknown_size_weighs_the_laser_rightly():
+    """Data in odd units with unknown noise: L within 4 of its errors, profile and Fisher alike."""
+    rng = np.random.default_rng(95)
+
+    def measured(file, **spot):
+        clean = 1e4 * shoot(96, photons=4e6, **spot).counts / 4e6
+        noisy = clean + 0.01 * clean.max() * rng.standard_normal(clean.shape)
+        return Image(noisy, pixel_size=0.06, camera=Camera(read_noise=1.0, saturation=np.inf), file=file)
+
+    laser, spot = measured("laser", width=WIDTH), measured("spot", width=WIDTH, length=LENGTH)
+    result = Experiment(images=[spot], laser=laser, noise="gaussian", interval="profile").fit()
+    length = result.parameters["diffusion_length"]
+    assert abs(pull(length, LENGTH)) < 4
+    assert length.stderr < 0.02 * LENGTH
+    half = (length.interval95[1] - length.interval95[0]) / 2
+    assert half == pytest.approx(1.96 * length.stderr, rel=0.1)
+    assert result.goodness["p_value"] is None
+    assert any("noise was estimated" in verdict for verdict in result.verdicts)
