@@ -18,13 +18,13 @@ from excidiff.inverse import prediction
 from excidiff.inverse.data import Camera, Image
 from excidiff.inverse.detector import Detector, detector_of
 from excidiff.inverse.likelihood import Counts
-from excidiff.inverse.optimise import Knowledge, Optimum, fit, moving
-from excidiff.inverse.parameters import GATED, LASER, STEADY, Constraints, inner, outer
+from excidiff.inverse.limits import Known, knowledge_of, start_within
+from excidiff.inverse.optimise import Optimum, fit, moving
+from excidiff.inverse.parameters import GATED, LASER, STEADY, Constraints, outer
 from excidiff.inverse.start import FWHM, Spot, find_spot
 from excidiff.inverse.uncertainty import covariance
 from excidiff.solver.solution import InputError, SolverError
 
-SMALLEST_LENGTH = 0.02  # of s: a diffusion length below it changes the image by 4e-4 of its width and less
 # How a Gaussian fitted by least squares sees the film's spot: for d = √(w² − s²) over s, the ratio L/d and that of the
 # photons to the Gaussian's. A property of the steady image (in a field of 8 widths); only where the fit starts.
 GAUSSIAN_VIEW = np.array(
@@ -32,22 +32,6 @@ GAUSSIAN_VIEW = np.array(
      [1.00, 1.03, 1.12, 1.27, 1.44, 1.53, 1.57, 1.58]]
 )  # fmt: skip
 WIDTHS_NEEDED = 3.0  # spot FWHMs that the image must be wide and high
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """What another measurement says of some parameters, in the fit's own numbers: mean and covariance."""
-
-    names: tuple[str, ...]
-    mean: Float64[np.ndarray, " k"]
-    covariance: Float64[np.ndarray, "k k"]
-
-    @property
-    def precision(self) -> Float64[np.ndarray, "k k"]:
-        """The inverse covariance; zero for what is known exactly, which is fixed instead."""
-        exact = np.diagonal(self.covariance) == 0
-        padded = self.covariance + np.diag(exact.astype(float))
-        return np.linalg.inv(padded) * np.outer(~exact, ~exact)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +157,8 @@ def _run(names, images, start, noise, model, nodes, known=None, constraints=None
     edges = [prediction.pixel_edges(p, s) + (p - n) / 2 * s for n, p, s in zip(shape, padded, size, strict=True)]
     arguments = (nodes, edges[1], edges[0], counts.flat)
     on_device, arguments = jax.device_put((counts, arguments))
-    knowledge = _knowledge(names, images, counts, known, constraints or Constraints({}, {}), noise)
-    start = _started(names, start, knowledge, constraints, counts)
+    knowledge = knowledge_of(names, images, counts, known, constraints or Constraints({}, {}), noise)
+    start = start_within(names, start, knowledge, counts)
 
     def again(held: int | None = None, value: float = 0.0, begin: np.ndarray | None = None) -> Optimum:
         these, at = knowledge, np.array(start if begin is None else begin)
@@ -252,50 +236,6 @@ def _counts(images, noise, padded) -> Counts:
     used = frame([image.mask for image in images], 0.0)
     photons = np.where(used > 0, frame([detector_of(image).photons(image) for image in images], 0.0), 0.0)
     return Counts(photons, used, flat, floor, np.asarray(camera.excess_noise))
-
-
-def _knowledge(names, images, counts, known, constraints, noise) -> Knowledge:
-    rows, columns = images[0].shape
-    size_y, size_x = images[0].spacing
-    half = np.array([columns * size_x, rows * size_y]) / 2
-    pixels = float(np.sum(counts.used))
-    bright = float(np.sum(np.abs(counts.photons))) + 1e-300
-    floor = float(np.min(counts.floor)) / float(counts.excess)
-    darkest = -np.inf if noise == "gaussian" else (-0.9 * floor if floor > 0 else 1e-7 * bright / pixels)
-    width = None if known is None else float(np.exp(known.mean[known.names.index("width")]))
-    natural = {
-        "diffusion_length": (SMALLEST_LENGTH * (width or 1), 40 * half.max()),
-        "diffusivity": (1e-12, 1e12),
-        "lifetime": (1e-9, 1e12),
-        "width": (0.05 * min(size_x, size_y), 4 * half.max()) if width is None else (width / 4, width * 4),
-        "centre_x": (-half[0], half[0]),
-        "centre_y": (-half[1], half[1]),
-        "amplitude": (1e-9 * bright, 1e6 * bright),
-        "background": (darkest, np.inf),
-    }
-    lower = np.array([inner(name, natural[name][0]) for name in names])
-    upper = np.array([inner(name, natural[name][1]) for name in names])
-    lower, upper = constraints.apply(names, lower, upper)
-    centre, precision, free = np.zeros(len(names)), np.zeros((len(names),) * 2), np.ones(len(names), bool)
-    if known is not None:
-        index = [names.index(name) for name in known.names]
-        centre[index] = known.mean
-        precision[np.ix_(index, index)] = known.precision
-        free[index] = np.diagonal(known.covariance) > 0
-    for name, value in constraints.fixed.items():
-        i = names.index(name)
-        free[i], centre[i] = False, inner(name, value)
-        lower[i], upper[i] = min(lower[i], centre[i]), max(upper[i], centre[i])
-    return Knowledge(centre, precision, lower, upper, free)
-
-
-def _started(names, start, knowledge, constraints, counts):
-    """The start within the limits; fixed parameters at their values; a background that leaves no pixel dark."""
-    start = np.where(knowledge.free, start, knowledge.centre)
-    at = names.index("background")
-    if knowledge.free[at]:
-        start[at] = max(start[at], 0.05 * float(np.sum(counts.photons)) / float(np.sum(counts.used)))
-    return np.clip(start, knowledge.lower, knowledge.upper)
 
 
 def _guess(image: Image, narrowest: float) -> Spot:

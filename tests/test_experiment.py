@@ -9,7 +9,9 @@ import pytest
 
 from excidiff.inverse.data import Camera, Image
 from excidiff.inverse.experiment import Experiment
-from excidiff.inverse.spot import Constraints, Known, fit_film, fit_gaussian
+from excidiff.inverse.limits import Known
+from excidiff.inverse.parameters import Constraints
+from excidiff.inverse.spot import fit_film, fit_gaussian
 from excidiff.solver.solution import InputError
 from tests.photons import FWHM, shoot
 

@@ -20,7 +20,7 @@ solution grid medium source flux transforms multigrid elliptic steady march tran
 """
 INVERSE = """
 units raster tables tiff hdf formats region saturation data readers
-instrument detector parameters prediction likelihood optimise uncertainty start spot rescale quality optics
+instrument detector parameters prediction likelihood optimise uncertainty limits start spot rescale quality optics
 wording storage archive screen figures page panels report result
 measure batch verdicts landscape experiment settings machine job terminal demo doctor cli
 """
