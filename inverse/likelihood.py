@@ -34,11 +34,11 @@ TABLE_START = 1e-6
 class Counts(NamedTuple):
     """The data of one fit as arrays of one shape (frames, ny, nx), in photoelectrons; padded where `used` is 0."""
 
-    photons: Float[Array, "F ny nx"]
-    used: Float[Array, "F ny nx"]
-    flat: Float[Array, "F ny nx"]
-    floor: Float[Array, "F ny nx"]
-    excess: Float[Array, ""]
+    photons: Float[Array | np.ndarray, "F ny nx"]
+    used: Float[Array | np.ndarray, "F ny nx"]
+    flat: Float[Array | np.ndarray, "F ny nx"]
+    floor: Float[Array | np.ndarray, "F ny nx"]
+    excess: Float[Array | np.ndarray, ""]
 
 
 class Goodness(NamedTuple):

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
 from excidiff.inverse.data import Image
+from excidiff.inverse.film import fit_landscape
+from excidiff.inverse.landscape import Landscape
 from excidiff.inverse.optics import Given, Optics
-from excidiff.inverse.parameters import UNITS, Constraints, outer, scale
+from excidiff.inverse.parameters import OPTICAL, UNITS, Constraints, outer, scale
 from excidiff.inverse.quality import goodness_of, misfit, suspected_gain
 from excidiff.inverse.rescale import with_gain
 from excidiff.inverse.result import Estimate, Measurement
@@ -44,18 +47,23 @@ def measure(
     noise: str,
     interval: str,
     gates: Float64[np.ndarray, "F 2"] | None = None,
+    landscape: Landscape | None = None,
 ) -> Measured:
-    """Fit one steady image, or the gates of one movie. Raises InputError for what cannot be fitted."""
-    fit, gaussian = _fit(images, optics, constraints, noise, gates)
+    """Fit one steady image, perhaps over a landscape, or the gates of one movie.
+
+    Raises InputError for what cannot be fitted.
+    """
+    fit, gaussian, told = _fit(images, optics, constraints, noise, gates, landscape)
     found = goodness_of(fit)
     gain, notes = suspected_gain(fit, found), list(dict.fromkeys(note for image in images for note in image.notes))
     notes = [note if images[0].name in note else f"{images[0].name}: {note}" for note in notes]
     if gain is not None:
         rescaled = [with_gain(image, gain) for image in images]
         images = [image for image, _ in rescaled]
-        fit, gaussian = _fit(images, optics, constraints, noise, gates)
+        fit, gaussian, told = _fit(images, optics, constraints, noise, gates, landscape)
         found = goodness_of(fit)
         notes.append(rescaled[0][1])
+    notes += told
     reason = misfit(fit, found)
     parameters = estimates(fit, interval)
     parameters["deconvolved_length"] = deconvolved_length(gaussian, fit, optics.width, images[0].spacing)
@@ -73,12 +81,15 @@ def measure(
     return Measured(measurement, fit, gaussian, tuple(notes), _follow(fit))
 
 
-def _fit(images, optics, constraints, noise, gates):
+def _fit(images, optics, constraints, noise, gates, landscape):
     gaussian = fit_gaussian(summed(images), noise, least_squares=True, narrowest=0.7 * optics.width.value)
-    return fit_film(images, gaussian, optics.known, constraints, noise, gates), gaussian
+    if landscape is not None:
+        fit, told = fit_landscape(images[0], gaussian, optics.known, constraints, noise, landscape)
+        return fit, gaussian, told
+    return fit_film(images, gaussian, optics.known, constraints, noise, gates), gaussian, ()
 
 
-def pictures(fit: SpotFit) -> dict[str, np.ndarray]:
+def pictures(fit: SpotFit) -> dict[str, Any]:
     """What to show of a fit, in photoelectrons, summed over its gates: counts, model, variance, mask."""
     variance = fit.floor if fit.noise == "gaussian" else fit.camera.excess_noise * fit.expected + fit.floor
     return {
@@ -97,7 +108,7 @@ def window(image: Image) -> dict[str, float]:
 
 def estimates(fit: SpotFit, interval: str = "fisher") -> dict[str, Estimate]:
     """Every parameter with its error; the width as `laser_fwhm` is left to the optics."""
-    found = {name: _estimate(fit, name) for name in fit.names if name != "width"}
+    found = {name: _estimate(fit, name) for name in fit.names if name not in OPTICAL}
     if "diffusion_length" in found:
         found["diffusion_length"] = _length(fit, found["diffusion_length"], interval)
     elif "diffusivity" in found:
@@ -206,5 +217,5 @@ def _follow(fit: SpotFit) -> float:
         return 0.0
     index = np.flatnonzero(moving)
     response = -np.linalg.lstsq(fit.information[np.ix_(index, index)], fit.information[index, width], rcond=1e-12)[0]
-    follow = float(response[list(index).index(length)])
+    follow = float(response[np.flatnonzero(index == length)[0]])
     return follow if shape == "diffusion_length" else follow / 2
