@@ -1,0 +1,54 @@
+"""Many independent cases run once each: stopped at any moment, a study goes on where it was.
+
+Each finished case is one line of a file under build/, written with the hash of the sources it ran. A line of the same
+hash is not run again; one of another hash is.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from benchmarks.provenance import ROOT, source_hash
+
+BUILD = ROOT / "build" / "studies"
+
+
+def fingerprint(*files: str) -> str:
+    """SHA-256 over solver, inverse and the named files of benchmarks/: whatever a case's numbers rest on."""
+    digest = hashlib.sha256(source_hash("solver", "inverse").encode())
+    for name in ("study.py", *files):
+        digest.update((ROOT / "benchmarks" / name).read_bytes())
+    return digest.hexdigest()
+
+
+def run_cases(name: str, sources: str, cases: Iterable[int], run: Callable[[int], dict], say=print) -> list[dict]:
+    """The record of every case, in order: from the partial file where it has one, else run and added to it."""
+    partial = BUILD / f"{name}.jsonl"
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    done = _read(partial, sources)
+    found = []
+    for case in cases:
+        if case not in done:
+            start = time.perf_counter()
+            done[case] = {"case": case, **run(case), "seconds": round(time.perf_counter() - start, 3)}
+            line = json.dumps({"sources": sources, **done[case]}) + "\n"
+            with partial.open("a") as file:
+                file.write(line)
+        found.append(done[case])
+        say(case, done[case])
+    return found
+
+
+def _read(partial: Path, sources: str) -> dict[int, dict]:
+    """The whole lines of this hash; one torn by a crash is passed over."""
+    done: dict[int, dict] = {}
+    for line in partial.read_text().splitlines() if partial.exists() else ():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if record.pop("sources", None) == sources:
+            done[record["case"]] = record
+    return done
