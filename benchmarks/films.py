@@ -56,8 +56,14 @@ def write_film(film: Film, counts: tuple[np.ndarray, np.ndarray], folder: Path) 
     paths = folder / "spot.tif", folder / "laser.tif"
     for path, image in zip(paths, counts, strict=True):
         write_tiff(path, image, film.pixel)
-    camera = {"gain": str(film.gain), "offset": str(film.offset), "read_noise": str(film.read_noise)}
-    return FitSettings(images=(str(paths[0]),), laser=str(paths[1]), lifetime=f"{film.lifetime!r} ns", **camera)
+    return FitSettings(
+        images=(str(paths[0]),),
+        laser=str(paths[1]),
+        lifetime=f"{film.lifetime!r} ns",
+        gain=str(film.gain),
+        offset=str(film.offset),
+        read_noise=str(film.read_noise),
+    )
 
 
 def _answer(film: Film, result: dict | None, message: str) -> dict:
