@@ -77,7 +77,7 @@ def sparse_operator(problem: problems.Steady):
     bands = [diagonal, -below[1], -above[1], -below[0], -above[0]]
     flat = [b.ravel() for b in bands]
     data = [flat[0], flat[1][:-1], flat[2][:-1], flat[3][: n - columns], flat[4][: n - columns]]
-    return sp.diags(data, [0, -1, 1, -columns, columns], shape=(n, n), format="csr")
+    return sp.diags_array(data, offsets=[0, -1, 1, -columns, columns], shape=(n, n), format="csr")
 
 
 def symmetric_operator(problem: problems.Steady):
@@ -87,7 +87,7 @@ def symmetric_operator(problem: problems.Steady):
     matrix = sparse_operator(problem)
     energy = problem.medium.landscape
     if energy is None:
-        return matrix, np.ones(matrix.shape[0])
+        return matrix, np.ones(np.size(problem.source))
     factor = np.exp(-0.5 * np.asarray(energy) / float(thermal_energy(problem.medium))).ravel()
     symmetric = sp.diags(1 / factor) @ matrix @ sp.diags(factor)
     return symmetric.tocsr(), factor
@@ -123,7 +123,7 @@ def uniform_film(n: int) -> problems.Steady:
     return problems.Steady("uniform film", film.grid, Medium(problems.D, problems.TAU), film.source, film.density)
 
 
-def ours(problem: problems.Steady, dtype=np.float64) -> Contender:
+def ours(problem: problems.Steady, dtype: type = np.float64) -> Contender:
     medium, source, grid = cast(problem, dtype)
     return lambda: jax.block_until_ready(steady_state(medium, source, grid).density)
 

@@ -6,7 +6,7 @@ from excidiff.solver.solution import InputError, Result, Solution, SolverError
 from excidiff.solver.source import gaussian_spot
 from excidiff.solver.steady import steady_state
 from excidiff.solver.transient import evolve, time_integral
-from excidiff.solver.walk import Photons, walk
+from excidiff.solver.walk import Photons, Spot, walk
 
 __all__ = [
     "Grid",
@@ -16,6 +16,7 @@ __all__ = [
     "Result",
     "Solution",
     "SolverError",
+    "Spot",
     "Surface",
     "evolve",
     "gaussian_spot",

@@ -35,7 +35,8 @@ def solve(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift=0.0, rto
     hierarchy, operator_now, shift_now = lax.stop_gradient((hierarchy, operator, shift))
     start = jnp.zeros_like(rate) if guess is None else lax.stop_gradient(guess)
     # A residual in v counts φ excitons; the transposed system's is measured by 1/φ.
-    weight = jnp.ones(()) if operator.potential is None else jnp.exp(-0.5 * operator_now.potential)
+    potential = operator_now.potential
+    weight = jnp.ones(()) if potential is None else jnp.exp(-0.5 * potential)
     weight = weight.astype(rate.dtype)
 
     def matvec(v):

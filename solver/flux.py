@@ -109,7 +109,8 @@ def harmonic(a: Array, b: Array) -> Array:
 def bernoulli(step: Array) -> tuple[Array, Array, Array]:
     """B(δ), (δ/2)/sinh(δ/2) and B(−δ), without overflow and with smooth derivatives at every δ.
 
-    Below |δ| = 0.1 their Taylor series to δ⁶, whose next term is 1e-14; above it from a/(1 − e^−a), a = |δ|.
+    Below |δ| = 0.1 their Taylor series to δ⁶, whose next term is 1e-14; above it a/(1 − e^−a), a = |δ|, from one
+    exponential, whose difference from one loses a digit there at most.
     """
     small = jnp.abs(step) < 0.1
     s = jnp.where(small, step, 0.0)
@@ -117,12 +118,13 @@ def bernoulli(step: Array) -> tuple[Array, Array, Array]:
     s2 = s * s
     even = 1.0 + s2 * (1 / 12 + s2 * (-1 / 720 + s2 / 30240))
     symmetric = 1.0 + s2 * (-1 / 24 + s2 * (7 / 5760 - s2 * (31 / 967680)))
-    q = a / -jnp.expm1(-a)
-    low = q * jnp.exp(-a)
+    half = jnp.exp(-0.5 * a)
+    q = a / (1.0 - half * half)
+    low = q * half * half
     rises = step > 0
     down = jnp.where(small, even - 0.5 * s, jnp.where(rises, low, q))
     up = jnp.where(small, even + 0.5 * s, jnp.where(rises, q, low))
-    return down, jnp.where(small, symmetric, q * jnp.exp(-0.5 * a)), up
+    return down, jnp.where(small, symmetric, q * half), up
 
 
 def _surface_loss(medium: Medium, grid: Grid, dx: Map, dy: Map) -> Map:

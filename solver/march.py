@@ -68,17 +68,17 @@ def march(operator: Operator, v: Map, g: Map | None, times, *, rtol, solve_rtol,
     hierarchy = lax.stop_gradient(build(operator))
     common = jnp.zeros((), v.dtype) if g is not None else lax.stop_gradient(jnp.min(operator.loss))
     g = jnp.zeros_like(v) if g is None else g
-    settings = (solve_rtol, integrate)
+    settings = {"solve_rtol": solve_rtol, "integrate": integrate}
 
     @jax.custom_jvp
     def frames(arguments):
-        out, stats, _ = _choose(*arguments, *settings, rtol, max_steps)
+        out, stats, _ = _choose(*arguments, **settings, rtol=rtol, max_steps=max_steps)
         return out, stats
 
     @frames.defjvp
     def _(primals, tangents):
-        _, stats, steps = _choose(*lax.stop_gradient(primals[0]), *settings, rtol, max_steps)
-        out, dout = jax.jvp(lambda a: _replay(*a, *settings, steps), primals, tangents)
+        _, stats, steps = _choose(*lax.stop_gradient(primals[0]), **settings, rtol=rtol, max_steps=max_steps)
+        out, dout = jax.jvp(lambda a: _replay(*a, steps=steps, **settings), primals, tangents)
         return (out, stats), (dout, jax.tree.map(jnp.zeros_like, stats))
 
     out, stats = frames((operator, hierarchy, common, v, g, times))
@@ -112,7 +112,7 @@ def _step(operator: Operator, hierarchy: Hierarchy, common, v: Map, g: Map, dt, 
     return values[-1], integral, dt * jnp.tensordot(wrong, slopes, 1), error_integral, iterations
 
 
-def _choose(operator, hierarchy, common, v, g, times, solve_rtol, integrate, rtol, max_steps):
+def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, rtol, max_steps):
     """Step adaptively through all `times`; frames, stats and the `Steps` taken."""
     count = times.shape[0]
     weight = jnp.ones((), v.dtype) if operator.potential is None else jnp.exp(-0.5 * operator.potential)
@@ -156,15 +156,14 @@ def _choose(operator, hierarchy, common, v, g, times, solve_rtol, integrate, rto
         total = state["integral"] + integral
         here = jnp.where(accepted, state["taken"], max_steps)
         write = jnp.where(ends, frame, count)
+        arrived = total if integrate else value * jnp.exp(-common * times[frame])
         return {
             "frame": frame + ends,
             "share": jnp.where(accepted, jnp.where(last, 0.0, share + part), share),
             "dt": jnp.where(dt > 0, proposal, wish),
             "v": jnp.where(accepted, value, state["v"]),
             "integral": jnp.where(ends, 0.0, jnp.where(accepted, total, state["integral"])),
-            "frames": state["frames"]
-            .at[write]
-            .set(total if integrate else value * jnp.exp(-common * times[frame]), mode="drop"),
+            "frames": state["frames"].at[write].set(arrived, mode="drop"),
             "steps": Steps(
                 state["steps"].frame.at[here].set(frame, mode="drop"),
                 state["steps"].begin.at[here].set(share, mode="drop"),
@@ -199,7 +198,7 @@ def _choose(operator, hierarchy, common, v, g, times, solve_rtol, integrate, rto
     return out, stats, state["steps"]
 
 
-def _replay(operator, hierarchy, common, v, g, times, solve_rtol, integrate, steps: Steps):
+def _replay(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, steps: Steps):
     """The frames again, through the same steps, as a scan of checkpointed blocks that can be differentiated."""
     count = times.shape[0]
     lengths = jnp.diff(times, prepend=jnp.zeros(1, times.dtype))

@@ -6,10 +6,10 @@ Each of D, τ and U may be a number or a map of `grid.shape`. Which path a solve
 never from a value, so values may be traced and differentiated.
 """
 
+import warnings
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -127,6 +127,14 @@ def check_medium(medium: Medium, grid: Grid) -> None:
             f"Medium(landscape=…): spans {span:.0f} kT, more than {limit:.0f} kT, beyond which e^(U/2kT) overflows; "
             "is it in meV? Otherwise cap it where no exciton goes"
         )
+    steps = [np.abs(np.diff(energy, axis=axis)).max(initial=0.0) for axis in (0, 1)]
+    steepest = float(max(steps)) / (BOLTZMANN * float(medium.temperature))
+    if steepest > 2.0:
+        warnings.warn(
+            f"Medium(landscape=…): steps of up to {steepest:.1f} kT between neighbouring cells; beyond 2 kT the "
+            "landscape is not resolved and drift along it is uncertain: refine the grid",
+            stacklevel=3,
+        )
 
 
 def _field(name: str, value: Any, *, zero: str = "never", infinite: bool = False, signed: bool = False) -> Any:
@@ -159,5 +167,4 @@ def thermal_energy(medium: Medium) -> float | Float[Array, ""]:
 
 def as_map(field: Field, grid: Grid) -> Float[Array, "rows columns"]:
     """`field` spread over the grid."""
-    field = jnp.asarray(field, None if jax.dtypes.issubdtype(jnp.result_type(field), np.floating) else float)
-    return jnp.broadcast_to(field, grid.shape)
+    return jnp.broadcast_to(jnp.asarray(field), grid.shape)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 
@@ -61,7 +62,7 @@ class Solution(eqx.Module):
 
 def is_concrete(value: Any) -> bool:
     """Whether every array in `value` has numbers that can be looked at now."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
 S = TypeVar("S", bound=Solution)

@@ -132,7 +132,8 @@ def _modes(medium: Medium, initial: Map, source: Map | None, grid: Grid, times: 
     """
     kinds = transforms.axis_kinds(medium, grid)
     rates = transforms.eigenvalues(medium, grid)
-    c, g = (None if field is None else transforms.to_modes(field, kinds) for field in (initial, source))
+    c = transforms.to_modes(initial, kinds)
+    g = None if source is None else transforms.to_modes(source, kinds)
 
     def frame(span):
         start, end = span

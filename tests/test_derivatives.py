@@ -77,9 +77,11 @@ def frozen_frames(p: dict, *, integrate: bool, shining: bool) -> jax.Array:
         times = jnp.array([0.0, 0.1, 0.4]) * p["time"]
         return operator, build(operator), common, v, (0.1 if shining else 0.0) * v, times
 
-    _, _, steps = marching._choose(*inputs(jax.tree.map(jnp.asarray, VARIED)), 1e-13, integrate, 1e-2, 40)
+    settings = {"solve_rtol": 1e-13, "integrate": integrate}
+    start = inputs(jax.tree.map(jnp.asarray, VARIED))
+    _, _, steps = marching._choose(*start, **settings, rtol=1e-2, max_steps=40)
     operator, *rest = inputs(p)
-    frames = marching._replay(operator, *rest, 1e-13, integrate, jax.lax.stop_gradient(steps))
+    frames = marching._replay(operator, *rest, **settings, steps=jax.lax.stop_gradient(steps))
     return score(jax.vmap(operator.density)(frames))
 
 

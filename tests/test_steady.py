@@ -1,0 +1,137 @@
+"""The steady state: the exact and the general path agree, odd grids work, and failures are told."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import problems
+from excidiff.solver import Grid, InputError, Medium, Result, SolverError, Surface, gaussian_spot, steady_state
+
+GRID = Grid((20, 17), 0.1)
+SPOT = gaussian_spot(GRID, fwhm=0.4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "periodic"),
+    [
+        ((1, 67), (False, False)),
+        ((23, 37), (True, False)),
+        ((23, 37), (True, True)),
+        ((2, 3), (True, True)),
+        ((64, 1), (False, False)),
+    ],
+)
+def test_transforms_and_multigrid_agree(shape, periodic):
+    """The same film as numbers and as maps, on odd, prime, one-row and periodic grids; solves leave 1e-10."""
+    grid = Grid(shape, (0.1, 0.07), periodic)
+    spot = gaussian_spot(grid, fwhm=0.4, centre=(0.0, 0.0))
+    exact = steady_state(Medium((0.05, 0.02), 5.0), spot, grid)
+    found = steady_state(Medium((0.05 * np.ones(shape), 0.02), 5.0), spot, grid, rtol=1e-10)
+    np.testing.assert_allclose(found.density, exact.density, rtol=0, atol=1e-8 * exact.density.max())
+    assert found.stats["imbalance"] < 1e-10
+    assert int(exact.stats["iterations"]) == 0 < int(found.stats["iterations"])
+
+
+@pytest.mark.parametrize(
+    "surface", [Surface(left=np.inf), Surface(np.inf, np.inf, 0.0, np.inf), Surface(bottom=np.inf)]
+)
+def test_quenchers_by_structure_and_by_value(surface: Surface):
+    """Infinity as a Python number goes through the transforms, as an array through multigrid: the same film."""
+    exact = steady_state(Medium(0.05, 5.0, surface=surface), SPOT, GRID).density
+    values = {side: jnp.asarray(np.inf) for side in surface.quenched}
+    found = steady_state(Medium(0.05, 5.0, surface=Surface(**values)), SPOT, GRID, rtol=1e-10).density
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-8 * exact.max())
+
+
+@pytest.mark.parametrize(
+    "n", [256, pytest.param(512, marks=pytest.mark.gate), pytest.param(1024, marks=pytest.mark.gate)]
+)
+def test_iterations_do_not_grow_with_the_grid(n: int):
+    """P2, rough D, τ and U: at most 12 iterations to 1e-8 at every size."""
+    problem = problems.random_film(n)
+    solution = steady_state(problem.medium, problem.source, problem.grid, rtol=1e-8)
+    assert int(solution.stats["iterations"]) <= 12
+    assert solution.stats["imbalance"] <= 1e-8
+
+
+def test_single_precision_follows_its_inputs():
+    """float32 arrays in, float32 density out, balanced to 1e-4; a tolerance it cannot keep is refused."""
+    ones = np.ones(GRID.shape, np.float32)
+    grid = Grid(GRID.shape, jnp.float32(0.1))
+    source = jnp.asarray(SPOT, jnp.float32)
+    solution = steady_state(Medium(0.05 * ones, jnp.float32(5.0)), source, grid)
+    exact = steady_state(Medium(0.05, 5.0), SPOT, GRID)
+    assert solution.density.dtype == jnp.float32
+    assert solution.stats["imbalance"] < 1e-4
+    np.testing.assert_allclose(solution.density, exact.density, rtol=0, atol=1e-4 * exact.density.max())
+    with pytest.raises(InputError, match="float64"):
+        steady_state(Medium(0.05 * ones, jnp.float32(5.0)), source, grid, rtol=1e-8)
+
+
+def test_cells_where_nothing_moves():
+    """A wall of D = 0 with one gap: excitons beyond it come through the gap only, none appear in the wall."""
+    d = np.full(GRID.shape, 0.05)
+    d[:, 12] = 0.0
+    spot = gaussian_spot(GRID, fwhm=0.2)  # all but 1e-6 of it falls before the wall
+    sealed = steady_state(Medium(d, 5.0), spot, GRID).density
+    assert jnp.abs(sealed[:, 13:]).max() < 1e-3 * sealed.max()
+    d[4, 12] = 0.05
+    leaky = steady_state(Medium(d, 5.0), spot, GRID).density
+    row = np.asarray(leaky[:, 14])
+    assert row.argmax() == 4
+    assert leaky[:, 13:].sum() > 2 * sealed[:, 13:].sum()
+
+
+def test_without_loss_there_is_no_steady_state():
+    with pytest.raises(InputError, match="no steady state"):
+        steady_state(Medium(0.05, np.inf), SPOT, GRID)
+    traced = jax.jit(lambda tau: steady_state(Medium(0.05, tau), SPOT, GRID).density)(jnp.inf)
+    assert jnp.isnan(traced).all()
+    quenched = steady_state(Medium(0.05, np.inf, surface=Surface(left=np.inf)), SPOT, GRID)
+    assert int(quenched.result) == Result.converged
+
+
+def test_a_failed_solve_says_why():
+    """60 kT up and down every three cells is beyond the preconditioner: an error with the residual, NaN under jit."""
+    landscape = 760.0 * np.cos(2.0 * np.arange(20)[:, None] + 3.0 * np.arange(17)[None, :])
+    film = Medium(0.05, 5.0, landscape=landscape)
+    with pytest.warns(UserWarning, match="kT between neighbouring cells"):
+        solution = steady_state(film, SPOT, GRID, throw=False)
+    assert int(solution.result) != Result.converged
+    with pytest.warns(UserWarning, match="refine"), pytest.raises(SolverError, match="residual"):
+        steady_state(film, SPOT, GRID)
+    traced = jax.jit(lambda u: steady_state(Medium(0.05, 5.0, landscape=u), SPOT, GRID).density)(landscape)
+    assert jnp.isnan(traced).all()
+
+
+BAD = {
+    "diffusivity": ({"diffusivity": 0.0, "lifetime": 5.0}, "expected positive"),
+    "negative map": ({"diffusivity": -np.ones(GRID.shape), "lifetime": 5.0}, r"-1.0 at \(0, 0\)"),
+    "lifetime": ({"diffusivity": 0.1, "lifetime": -1.0}, "lifetime"),
+    "shape": ({"diffusivity": np.ones((3, 4)), "lifetime": 5.0}, r"\(3, 4\) on a grid of shape \(20, 17\)"),
+    "not finite": ({"diffusivity": 0.1, "lifetime": 5.0, "landscape": np.full(GRID.shape, np.nan)}, "expected finite"),
+    "range": ({"diffusivity": 0.1, "lifetime": 5.0, "landscape": 4e4 * np.eye(20, 17)}, "1200 kT"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_media_are_refused(name: str):
+    arguments, message = BAD[name]
+    with pytest.raises(InputError, match=message):
+        steady_state(Medium(**arguments), SPOT, GRID)
+
+
+def test_bad_sources_and_grids_are_refused():
+    with pytest.raises(InputError, match="shape"):
+        steady_state(Medium(0.1, 5.0), SPOT[1:], GRID)
+    with pytest.raises(InputError, match=r"not finite at \(0, 3\)"):
+        steady_state(Medium(0.1, 5.0), SPOT.at[0, 3].set(jnp.nan), GRID)
+    with pytest.raises(InputError, match="periodic"):
+        steady_state(Medium(0.1, 5.0, surface=Surface(left=1.0)), SPOT, Grid(GRID.shape, 0.1, (False, True)))
+    with pytest.raises(InputError, match="lies outside"):
+        gaussian_spot(GRID, fwhm=0.4, centre=(3.0, 0.0))
+    with pytest.raises(InputError, match="positive"):
+        Grid((3, 3), -0.1)
+    with pytest.raises(InputError, match="velocity"):
+        Surface(left=-1.0)
