@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from excidiff.inverse.data import Image
+from excidiff.inverse.landscape import Landscape
 from excidiff.inverse.measure import Measured, measure
 from excidiff.inverse.optics import Given, Optics
 from excidiff.inverse.parameters import Constraints
@@ -35,13 +36,14 @@ def measure_all(
     *,
     noise: str,
     interval: str,
+    landscape: Landscape | None = None,
     progress: Progress | None = None,
 ) -> Batch:
     """Measure each image; one that cannot be fitted fails alone, with its reason. A single image raises instead."""
     measurements, measured = [], []
     for index, image in enumerate(images):
         try:
-            found = measure([image], optics, constraints, noise=noise, interval=interval)
+            found = measure([image], optics, constraints, noise=noise, interval=interval, landscape=landscape)
         except (InputError, SolverError) as error:
             if len(images) == 1:
                 raise

@@ -19,9 +19,12 @@ from excidiff.inverse.batch import (
     scatter_of,
 )
 from excidiff.inverse.data import Image, check_same_pixels
+from excidiff.inverse.film import ON_LANDSCAPE, UNIFORM, landscape_optics
+from excidiff.inverse.landscape import Landscape, landscape_of
 from excidiff.inverse.measure import estimates, measure, pictures, window
 from excidiff.inverse.optics import Calibration, Given, Optics, resolve_optics
 from excidiff.inverse.parameters import GATED, STEADY, Constraints
+from excidiff.inverse.readers import Map
 from excidiff.inverse.result import Estimate, FitResult, Measurement
 from excidiff.inverse.start import FWHM
 from excidiff.inverse.uncertainty import NORMAL_95
@@ -31,8 +34,7 @@ Number = float | tuple[float, float]
 """A value in house units, or (value, standard error)."""
 
 METHODS = (
-    "Each image was fitted with the exact image of diffusion and recombination in a uniform film, a superposition of "
-    "Gaussians of variance s² + 2Dt integrated over the pixels, by the maximum of the {noise} likelihood (Fisher "
+    "Each image was fitted with {model}, by the maximum of the {noise} likelihood (Fisher "
     "scoring). {optics} Errors are from the expected information at the optimum, with the error of the spot's width "
     "included; 95 % intervals {interval}. The deviance is held against its exact expectation under the noise law. The "
     "deconvolved length is that of a Gaussian fitted by least squares, less the width of the laser's spot in squares."
@@ -47,6 +49,9 @@ class Experiment:
     laser: an image of the laser through the same optics; or laser_fwhm: its FWHM at the sample (µm).
     psf: an image of a point, or psf_fwhm (µm), both at the colour of the emission.
     laser_wavelength, emission_wavelength: µm; the PSF of the laser is narrower by their ratio.
+    landscape: the energy U in meV of a film that is not flat, a map from `read_map` or an array of the image's shape,
+    centred on the image; temperature: K (295 if not given). It needs the laser's width at the sample: laser_fwhm, or
+    a laser image and the PSF.
     lifetime: ns, gives D = L²/τ. gates: (t0, t1) of each frame in ns after the pulse, or the frames' common edges.
     noise: "poisson", or "gaussian" for data with an uncertainty or of another nature than counts.
     fixed, bounds: by parameter name, in house units; tied: centre_x, centre_y to be shared with the laser image.
@@ -65,6 +70,8 @@ class Experiment:
     laser_wavelength: float | None = None
     emission_wavelength: float | None = None
     lifetime: Number | None = None
+    landscape: Map | np.ndarray | None = None
+    temperature: float | None = None
     gates: Any = None
     noise: Literal["poisson", "gaussian"] = "poisson"
     fixed: Mapping[str, float] = field(default_factory=dict)
@@ -95,6 +102,13 @@ class Experiment:
             raise InputError(f"tied = {self.tied}: a centre can only be tied to the laser image, and none was given")
         self.constraints.check(STEADY if self.gates is None else GATED)
         _gates(self.gates, self.images)
+        _ = self.film
+
+    @property
+    def film(self) -> Landscape | None:
+        """The landscape and its temperature, checked against the rest; None for a uniform film."""
+        apart = self.laser is None or self.psf is not None or self.psf_fwhm is not None
+        return landscape_of(self.landscape, self.temperature, self.images, steady=self.gates is None, apart=apart)
 
     @property
     def constraints(self) -> Constraints:
@@ -129,9 +143,17 @@ class Experiment:
             noise=noise,
             tied=tuple(self.tied),
         )
+        if self.film is not None:
+            optics = landscape_optics(optics)
         if self.gates is None:
             batch = measure_all(
-                self.images, optics, self.constraints, noise=noise, interval=self.interval, progress=progress
+                self.images,
+                optics,
+                self.constraints,
+                noise=noise,
+                interval=self.interval,
+                landscape=self.film,
+                progress=progress,
             )
         else:
             gates = _gates(self.gates, self.images)
@@ -200,6 +222,7 @@ class Experiment:
             "laser": None if self.laser is None else self.laser.name,
             "psf": None if self.psf is None else self.psf.name,
             **plain,
+            **({} if self.film is None else {"landscape": self.film.file, "temperature": self.film.temperature}),
             "gates": None if self.gates is None else np.asarray(_gates(self.gates, self.images)).tolist(),
             "fixed": dict(self.fixed),
             "bounds": {name: list(pair) for name, pair in self.bounds.items()},
@@ -215,7 +238,8 @@ class Experiment:
 
     def _model(self) -> str:
         timing = "steady state, continuous excitation" if self.gates is None else "gates after a pulse"
-        return f"uniform film, linear, {timing}, Gaussian spot"
+        film = "uniform film" if self.landscape is None else "film with an energy landscape"
+        return f"{film}, linear, {timing}, Gaussian spot"
 
     def _methods(self, noise: str) -> str:
         optics = (
@@ -224,7 +248,10 @@ class Experiment:
             else "The laser image was fitted with a Gaussian and a background; its width's likelihood multiplies in."
         )
         interval = "from the profile likelihood" if self.interval == "profile" else "are symmetric in log L"
-        return METHODS.format(noise="Poisson" if noise == "poisson" else "Gaussian", optics=optics, interval=interval)
+        model = UNIFORM if self.landscape is None else ON_LANDSCAPE
+        return METHODS.format(
+            model=model, noise="Poisson" if noise == "poisson" else "Gaussian", optics=optics, interval=interval
+        )
 
 
 def _given(number: Number | None, name: str) -> Given | None:

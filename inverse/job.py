@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from dataclasses import fields, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from excidiff.inverse.batch import Progress
 from excidiff.inverse.data import Image
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.machine import environment
-from excidiff.inverse.readers import ImageOptions, Unreadable, read_batch, read_image, read_map
+from excidiff.inverse.readers import ImageOptions, Map, Unreadable, read_batch, read_image, read_map
+from excidiff.inverse.region import region_slices
 from excidiff.inverse.report import write_figures
 from excidiff.inverse.result import FitResult
 from excidiff.inverse.settings import FitSettings, Run, data_file, file_hash, relative_to, write_run
@@ -104,7 +105,7 @@ def build(settings: FitSettings) -> Experiment:
     if settings.psf is not None:
         given["psf"] = read_image(settings.psf, **_said({"pixel_size": settings.pixel_size}))
     if settings.landscape is not None:
-        given["landscape"] = read_map(settings.landscape)
+        given["landscape"] = _landscape(settings)
     if settings.background is not None:
         given["background"] = "fit" if settings.background == "fit" else _number("--background", settings.background)
     fixed = dict(_fixed(text) for text in settings.fix)
@@ -112,10 +113,6 @@ def build(settings: FitSettings) -> Experiment:
         given["lifetime"] = fixed.pop("lifetime", None)
     unreadable = [(_name(entry), entry.reason) for entry in lost]
     given |= {"noise": settings.noise, "interval": settings.interval}
-    known = {field.name for field in fields(Experiment)}
-    for name in ("landscape", "temperature"):
-        if given.get(name) is not None and name not in known:
-            raise InputError(f"--{name}: this version fits uniform films only, which have no landscape; leave it out")
     return Experiment(images=images, fixed=fixed, unreadable=unreadable, **_said(given))
 
 
@@ -137,6 +134,19 @@ def _image_options(settings: FitSettings) -> ImageOptions:
     maps = {name: getattr(settings, name) for name in ("dark", "flat", "mask")}
     region = None if settings.region is None else _region(settings.region)
     return _said({**_camera(settings), **maps, "region": region})
+
+
+def _landscape(settings: FitSettings) -> Map:
+    """The map; of one that has the whole image's pixels, the region that is used."""
+    found = read_map(settings.landscape or "")
+    if settings.region is None:
+        return found
+    if found.spacing is not None:
+        raise InputError(
+            f"--region with --landscape {found.file}, which has a spacing of its own: the region moves the centre on "
+            "which the map lies; cut the map to the region, or leave the region out"
+        )
+    return replace(found, values=found.values[region_slices(_region(settings.region), found.values.shape, found.file)])
 
 
 def _camera(settings: FitSettings) -> dict[str, Any]:

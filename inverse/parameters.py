@@ -15,6 +15,7 @@ from excidiff.solver.solution import InputError
 
 STEADY = ("diffusion_length", "width", "centre_x", "centre_y", "amplitude", "background")
 GATED = ("diffusivity", "lifetime", "width", "centre_x", "centre_y", "amplitude", "background")
+LANDSCAPE = ("diffusion_length", "width", "psf_width", "centre_x", "centre_y", "amplitude", "background")
 LASER = ("width", "centre_x", "centre_y", "amplitude", "background")
 
 UNITS = {
@@ -23,6 +24,7 @@ UNITS = {
     "diffusivity": "um^2/ns",
     "lifetime": "ns",
     "width": "um",
+    "psf_width": "um",
     "laser_fwhm": "um",
     "psf_fwhm": "um",
     "centre_x": "um",
@@ -30,7 +32,9 @@ UNITS = {
     "amplitude": "photons",
     "background": "photons/pixel",
 }
-POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "amplitude"})
+POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "psf_width", "amplitude"})
+OPTICAL = ("width", "psf_width")
+"""What the optics tell, never the person by these names."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Constraints:
 
     def check(self, names: tuple[str, ...]) -> None:
         """Refuse names that are not among `names`, values that cannot be, and the same parameter constrained twice."""
-        known = tuple(name for name in names if name != "width")
+        known = tuple(name for name in names if name not in OPTICAL)
         for name in (*self.fixed, *self.bounds, *self.tied):
             if name not in known:
                 near = get_close_matches(name, known, n=1)

@@ -104,7 +104,7 @@ def fit_gaussian(image: Image, noise: str, *, least_squares: bool = False, narro
     guess = _guess(image, narrowest)
     start = np.array([np.log(guess.width), guess.x, guess.y, np.log(guess.amplitude), guess.background])
     noise, tolerance = ("gaussian", 1e-2) if least_squares else (noise, 1e-4)
-    found = _run(LASER, [image], start, noise, laser_model, np.zeros(0), tolerance=tolerance)
+    found = fit_spot(LASER, [image], start, noise, laser_model, np.zeros(0), tolerance=tolerance)
     _check_field(image, found.value("width"), found.value("centre_x"), found.value("centre_y"))
     return found
 
@@ -126,12 +126,12 @@ def fit_film(
     background = first.value("background")
     if gates is None:
         start = np.array([np.log(length), np.log(width), *tail, background])
-        return _run(STEADY, images, start, noise, steady_model, prediction.steady_nodes(), known, constraints)
+        return fit_spot(STEADY, images, start, noise, steady_model, prediction.steady_nodes(), known, constraints)
     lifetime = _decay(images, gates, background / len(images))
     start = np.array(
         [np.log(length**2 / lifetime), np.log(lifetime), np.log(width), *tail[:2], tail[2], background / len(images)]
     )
-    return _run(GATED, images, start, noise, gated_model, prediction.gate_nodes(gates), known, constraints)
+    return fit_spot(GATED, images, start, noise, gated_model, prediction.gate_nodes(gates), known, constraints)
 
 
 def summed(images: Sequence[Image]) -> Image:
@@ -150,7 +150,8 @@ def summed(images: Sequence[Image]) -> Image:
     )
 
 
-def _run(names, images, start, noise, model, nodes, known=None, constraints=None, tolerance=1e-4) -> SpotFit:
+def fit_spot(names, images, start, noise, model, nodes, known=None, constraints=None, tolerance=1e-4) -> SpotFit:
+    """Fit `model`(θ, nodes, x edges, y edges, flat) with parameters `names` to frames of one shape, from `start`."""
     shape, size = images[0].shape, images[0].spacing
     padded = tuple(_round_up(n) for n in shape)
     counts = _counts(images, noise, padded)

@@ -21,8 +21,8 @@ solution grid medium source flux transforms multigrid elliptic steady march tran
 INVERSE = """
 units raster tables tiff hdf formats region saturation data readers
 instrument detector parameters prediction likelihood optimise uncertainty limits start spot rescale quality optics
-wording storage archive screen figures page panels report result
-measure batch verdicts landscape experiment settings machine job terminal demo doctor cli
+landscape film wording storage archive screen figures page panels report result
+measure batch verdicts experiment settings machine job terminal demo doctor cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last
