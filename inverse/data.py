@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from excidiff.inverse.region import region_note, region_slices
-from excidiff.inverse.saturation import at_peak, saturated_pixels
+from excidiff.inverse.saturation import at_peak, cut_off_share, saturated_pixels
 from excidiff.inverse.units import check_range, format_quantity
 from excidiff.solver.solution import InputError
 
@@ -119,6 +119,7 @@ class Image:
             object.__setattr__(self, name, value)
         _refuse_dull(counts[used], self.name)
         self._refuse_negative()
+        self._refuse_cut_off()
 
     @property
     def name(self) -> str:
@@ -216,6 +217,19 @@ class Image:
             f"lowest at {self.counts[self.mask].min():g} counts. Photons cannot do that, a camera's offset and read "
             "noise can: give --offset (counts) and --read-noise (photoelectrons), or an uncertainty for signed data"
         )
+
+    def _refuse_cut_off(self) -> None:
+        """Refuse an image whose read noise the converter cut off at zero: the mirror image of saturation."""
+        offset = self.camera.offset if self.dark is None else float(np.median(self.dark))
+        noise = self.camera.gain * self.camera.read_noise
+        share = 0.0 if self.uncertainty is not None else cut_off_share(self.counts, self.mask, offset, noise)
+        if share > MASKED_AT_MOST:
+            raise InputError(
+                f"{self.name}: about {share:.1%} of the pixels would have read less than zero and were cut off there: "
+                f"the offset {offset:g} is too small for a read noise of {noise:.3g} counts. Dim pixels then look too "
+                "bright and the diffusion length comes out wrong: check --offset and --read-noise, or raise the "
+                f"camera's offset to {int(np.ceil(4 * noise))} counts or more and take the image again"
+            )
 
 
 def with_region(image: Image, region: Sequence[int]) -> Image:

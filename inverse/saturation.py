@@ -1,9 +1,12 @@
-"""Which pixels of a camera image are saturated, and whether the light's peak is among them.
+"""Which pixels of a camera image are saturated, whether the light's peak is among them, and what was lost at zero.
 
 A converter of k bits cannot count beyond 2^k − 1: everything brighter is written as that same number. Saturation
 therefore shows as pixels at the full scale of their integer type, or as a plateau: far more pixels sharing exactly the
-maximum than the levels just below it hold.
+maximum than the levels just below it hold. At the other end, a converter cannot count below zero: where the offset is
+too small for the read noise, dark pixels are cut off there and come out too bright.
 """
+
+from math import erfc, sqrt
 
 import numpy as np
 from jaxtyping import Bool
@@ -63,3 +66,17 @@ def at_peak(
     if smooth.max() <= floor:  # nothing but isolated pixels
         return np.zeros_like(saturated)
     return saturated & (smooth - floor >= 0.8 * (smooth.max() - floor))
+
+
+def cut_off_share(counts: np.ndarray, used: Bool[np.ndarray, "y x"], offset: float, noise: float) -> float:
+    """Return the estimated share of the `used` pixels whose reading fell below zero and was written as 0.
+
+    A dark pixel reads round(offset + noise z), z normal, all in counts. Of the pixels at 0 the share
+    P(below 0)/P(0 or below) of the dark was cut off, and never more than P(below 0) of all. Counts below zero show that
+    nothing was.
+    """
+    values = counts[used]
+    if noise <= 0 or not values.size or values.min() != 0:
+        return 0.0
+    below, not_above = (0.5 * erfc((offset + half) / (noise * sqrt(2))) for half in (0.5, -0.5))
+    return min(below, float(np.mean(values == 0)) * below / max(not_above, 1e-300))

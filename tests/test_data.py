@@ -104,6 +104,29 @@ def test_over_one_percent_saturated_is_refused() -> None:
     refused(r"28 of 2000 pixels \(1.4%\) are saturated", counts=counts)
 
 
+def cut_off(offset: float, sigma: float) -> np.ndarray:
+    """Photons with read noise, whole counts, none below zero."""
+    random = np.random.default_rng(0)
+    return np.maximum(np.round(spot() + offset + random.normal(0, sigma, spot().shape)), 0)
+
+
+def test_read_noise_cut_off_at_zero_is_refused() -> None:
+    """An offset of 1 under a noise of 3 counts: P(z < −1.5/3) = 31 % of the dark pixels are lost."""
+    camera = Camera(offset=1, read_noise=3, gain_known=True)
+    refused(r"of the pixels would have read less than zero .* offset to 12 counts", counts=cut_off(1, 3), camera=camera)
+
+
+def test_read_noise_that_stays_above_zero_is_accepted() -> None:
+    """2.6 standard deviations (P = 0.4 %), signed counts, and noise too small to leave a count: nothing was lost."""
+    for counts, offset, sigma in (
+        (cut_off(7.5, 3), 7.5, 3.0),
+        (cut_off(1, 3) - 5, -4, 3.0),
+        (spot(), 0, 0.1),
+        (np.where(spot() > 1, spot() + 100, 0), 100, 3.0),  # a border of zeros says nothing of the noise
+    ):
+        assert Image(counts, camera=Camera(offset=offset, read_noise=sigma)).mask.all()
+
+
 def test_infinite_saturation_switches_the_search_off() -> None:
     clipped = np.minimum(spot(peak=2000), 1023)
     assert Image(clipped, camera=Camera(saturation=np.inf)).mask.all()
