@@ -39,7 +39,7 @@ def run_film(seed: int) -> dict:
     with tempfile.TemporaryDirectory() as name:
         settings = write_film(film, counts, Path(name))
         try:
-            result, message = json.loads(fit_files(settings).to_json()), ""
+            result, message = json.loads(fit_files(settings).to_json().replace(name + "/", "")), ""
         except (InputError, SolverError) as error:
             result, message = None, str(error).replace(name + "/", "")
     return {"truth": asdict(film), "counts": digest(*counts), **_answer(film, result, message)}
