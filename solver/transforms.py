@@ -8,22 +8,20 @@ With λ = (4D/h²) sin²(θ_k/2), cell-centred differences between two sides hav
     quenched–closed      sin((2k+1)π(2i+1)/4n)           θ = (k+½)π/n
     periodic             cos(2πki/n) + sin(2πki/n)       θ = 2πk/n
 
-(the DCT-II, DST-II, DCT-IV, DST-IV and the Hartley transform; Strang, SIAM Review 41 (1999) 135). Up to 512 cells an
-axis is transformed by a product with the matrix of its eigenvectors; above, closed, quenched and periodic axes go
-through one complex FFT (Makhoul, IEEE Trans. ASSP 28 (1980) 27).
+(the DCT-II, DST-II, DCT-IV, DST-IV and the Hartley transform; Strang, SIAM Review 41 (1999) 135). The first two go
+through a real FFT of the row and its mirror image, the last through a complex one; the two mixed ones, which are
+rare, are products with the matrix of eigenvectors.
 """
 
 from functools import lru_cache
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from excidiff.solver.grid import Grid
 from excidiff.solver.medium import Medium
-
-LARGEST_MATRIX = 512
-"""Cells of an axis up to which a matrix product is faster than an FFT."""
 
 
 def axis_kinds(medium: Medium, grid: Grid) -> tuple[str, str]:
@@ -68,54 +66,36 @@ def _angles(kind: str, count: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _matrix(kind: str, count: int) -> np.ndarray:
-    """Orthonormal eigenvectors as rows. Angles are reduced in integers, so they are exact at any size."""
-    i, k = np.arange(count)[None, :], np.arange(count)[:, None]
-    if kind == "periodic":
-        angle = 2.0 * np.pi / count * (i * k % count)
-        return (np.cos(angle) + np.sin(angle)) / np.sqrt(count)
-    index, turn = (k, 4 * count) if kind == "closed" else (k + 1, 4 * count) if kind == "quenched" else (2 * k + 1, 0)
-    if turn:
-        angle = np.pi / (2.0 * count) * (index * (2 * i + 1) % turn)
-    else:
-        angle = np.pi / (4.0 * count) * (index * (2 * i + 1) % (8 * count))
-    rows = np.sqrt(2.0 / count) * (np.sin(angle) if kind.startswith("quenched") else np.cos(angle))
-    if kind == "closed":
-        rows[0] = 1.0 / np.sqrt(count)
-    if kind == "quenched":
-        rows[-1] /= np.sqrt(2.0)
-    return rows
-
-
-def _uses_matrix(kind: str, count: int) -> bool:
-    return count <= LARGEST_MATRIX or "-" in kind
+def _mixed(kind: str, count: int) -> np.ndarray:
+    """Orthonormal eigenvectors, as rows, between one closed and one quenched side; angles are reduced in integers."""
+    odd = 2 * np.arange(count) + 1
+    angle = np.pi / (4.0 * count) * (np.outer(odd, odd) % (8 * count))
+    return np.sqrt(2.0 / count) * (np.sin(angle) if kind == "quenched-closed" else np.cos(angle))
 
 
 def _forward(field: Array, kind: str) -> Array:
     """Transform along the last axis."""
-    count = field.shape[-1]
-    if _uses_matrix(kind, count):
-        return field @ jnp.asarray(_matrix(kind, count).T, field.dtype)
+    if kind == "closed":
+        return _cosine(field)
+    if kind == "quenched":
+        return _cosine(field * _signs(field))[:, ::-1]
     if kind == "periodic":
         return _hartley(field)
-    if kind == "quenched":
-        return _cosine(field * _signs(count, field.dtype))[:, ::-1]
-    return _cosine(field)
+    return field @ jnp.asarray(_mixed(kind, field.shape[-1]).T, field.dtype)
 
 
 def _inverse(modes: Array, kind: str) -> Array:
-    count = modes.shape[-1]
-    if _uses_matrix(kind, count):
-        return modes @ jnp.asarray(_matrix(kind, count), modes.dtype)
+    if kind == "closed":
+        return _cosine_inverse(modes)
+    if kind == "quenched":
+        return _cosine_inverse(modes[:, ::-1]) * _signs(modes)
     if kind == "periodic":
         return _hartley(modes)
-    if kind == "quenched":
-        return _cosine_inverse(modes[:, ::-1]) * _signs(count, modes.dtype)
-    return _cosine_inverse(modes)
+    return modes @ jnp.asarray(_mixed(kind, modes.shape[-1]), modes.dtype)
 
 
-def _signs(count: int, dtype) -> Array:
-    return jnp.asarray((-1.0) ** np.arange(count), dtype)[None, :]
+def _signs(field: Array) -> Array:
+    return jnp.asarray((-1.0) ** np.arange(field.shape[-1]), field.dtype)[None, :]
 
 
 def _hartley(field: Array) -> Array:
@@ -123,37 +103,21 @@ def _hartley(field: Array) -> Array:
     return (spectrum.real - spectrum.imag) / np.sqrt(field.shape[-1])
 
 
-def _turns(count: int, dtype) -> tuple[Array, Array]:
-    """Makhoul's twiddles: cos and sin of kπ/2n, scaled to an orthonormal cosine transform."""
-    k = np.arange(count)
-    scale = np.where(k == 0, np.sqrt(1.0 / count), np.sqrt(2.0 / count))
-    cosine, sine = scale * np.cos(np.pi * k / (2 * count)), scale * np.sin(np.pi * k / (2 * count))
-    return jnp.asarray(cosine, dtype)[None, :], jnp.asarray(sine, dtype)[None, :]
-
-
 def _cosine(field: Array) -> Array:
-    """Orthonormal DCT-II along the last axis by a real FFT of the reordered row."""
+    """Orthonormal DCT-II along the last axis: Re(e^{−iπk/2n} F_k), F the spectrum of the row and its mirror image."""
     count = field.shape[-1]
-    cosine, sine = _turns(count, field.dtype)
-    half = jnp.fft.rfft(jnp.concatenate([field[:, ::2], field[:, 1::2][:, ::-1]], -1), axis=-1)
-    mirrored = half[:, 1 : (count + 1) // 2][:, ::-1]
-    real = jnp.concatenate([half.real, mirrored.real], -1)
-    imag = jnp.concatenate([half.imag, -mirrored.imag], -1)
-    return cosine * real + sine * imag
+    k = np.arange(count)
+    scale = np.where(k == 0, 0.5, np.sqrt(0.5)) / np.sqrt(count)
+    cosine, sine = (jnp.asarray(scale * f(np.pi * k / (2 * count)), field.dtype)[None, :] for f in (np.cos, np.sin))
+    spectrum = jnp.fft.rfft(jnp.concatenate([field, field[:, ::-1]], -1), axis=-1)[:, :count]
+    return cosine * spectrum.real + sine * spectrum.imag
 
 
 def _cosine_inverse(modes: Array) -> Array:
-    """Inverse of `_cosine`: the half spectrum is rebuilt and transformed back."""
+    """Inverse of `_cosine`: the spectrum of the row and its mirror image is rebuilt, and half of what it gives kept."""
     count = modes.shape[-1]
-    k = np.arange(count // 2 + 1)
-    scale = np.where(k == 0, np.sqrt(count), np.sqrt(count / 2.0))
-    cosine = jnp.asarray(scale * np.cos(np.pi * k / (2 * count)), modes.dtype)[None, :]
-    sine = jnp.asarray(scale * np.sin(np.pi * k / (2 * count)), modes.dtype)[None, :]
-    head = modes[:, : count // 2 + 1]
-    zero = jnp.zeros((modes.shape[0], 1), modes.dtype)
-    tail = jnp.concatenate([zero, modes[:, ::-1]], -1)[:, : count // 2 + 1]
-    row = jnp.fft.irfft((cosine * head + sine * tail) + 1j * (sine * head - cosine * tail), count, axis=-1)
-    middle = (count + 1) // 2
-    even, odd = row[:, :middle], row[:, middle:][:, ::-1]
-    out = jnp.zeros_like(row)
-    return out.at[:, ::2].set(even).at[:, 1::2].set(odd)
+    k = np.arange(count)
+    scale = np.where(k == 0, 2.0, np.sqrt(2.0)) * np.sqrt(count)
+    cosine, sine = (jnp.asarray(scale * f(np.pi * k / (2 * count)), modes.dtype)[None, :] for f in (np.cos, np.sin))
+    spectrum = jnp.pad(lax.complex(cosine * modes, sine * modes), ((0, 0), (0, 1)))
+    return jnp.fft.irfft(spectrum, 2 * count, axis=-1)[:, :count]
