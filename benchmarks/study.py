@@ -18,7 +18,7 @@ BUILD = ROOT / "build" / "studies"
 def fingerprint(*files: str) -> str:
     """SHA-256 over solver, inverse and the named files of benchmarks/: whatever a case's numbers rest on."""
     digest = hashlib.sha256(source_hash("solver", "inverse").encode())
-    for name in ("study.py", *files):
+    for name in files:
         digest.update((ROOT / "benchmarks" / name).read_bytes())
     return digest.hexdigest()
 
@@ -33,9 +33,9 @@ def run_cases(name: str, sources: str, cases: Iterable[int], run: Callable[[int]
         if case not in done:
             start = time.perf_counter()
             done[case] = {"case": case, **run(case), "seconds": round(time.perf_counter() - start, 3)}
-            line = json.dumps({"sources": sources, **done[case]}) + "\n"
+            line = json.dumps({"sources": sources, **done[case]})
             with partial.open("a") as file:
-                file.write(line)
+                file.write(f"\n{line}\n")  # the first newline closes a line that a crash has torn
         found.append(done[case])
         say(case, done[case])
     return found
