@@ -129,7 +129,7 @@ def _draw_widths(axes) -> None:
         axes.text(naive - 0.05, width + 0.012, f"{1e3 * naive:.0f} nm", color=ORANGE, fontsize=9, ha="right")
         axes.text(full + 0.04, width - 0.02, f"{full:.2f} µm", color=BLUE, fontsize=9, va="top")
     axes.text(0.68, 1.42, "as if all had one age:\nthe deconvolved length", color=ORANGE, fontsize=9, va="center")
-    axes.text(1.75, 0.97, "steady light,\nall ages at once", color=BLUE, fontsize=9, va="center")
+    axes.text(0.95, 0.66, "steady light,\nall ages at once", color=BLUE, fontsize=9, va="center")
     axes.set(xlim=(0, 2.6), ylim=(0.25, 1.5), xlabel="length (µm): √(Dτ), or deconvolved",
              ylabel="width of the luminescence, FWHM (µm)")  # fmt: skip
 

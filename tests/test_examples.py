@@ -1,4 +1,4 @@
-"""The examples say what their pages promise; and the two that need measured files say so when those are absent."""
+"""The examples say what their pages promise; the one that needs measured files says so where they are absent."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from examples import deconvolved_length
+from examples import deconvolved_length, frap
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,3 +40,11 @@ def test_deconvolved_length_runs(tmp_path: Path):
     assert run.returncode == 0, run.stderr
     assert "628 nm" in run.stdout
     assert (tmp_path / "deconvolved_length.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_frap_without_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """One clear line and no error; with the data, tests/test_gate_frap.py."""
+    monkeypatch.setenv("EXCIDIFF_DATA", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["frap.py"])
+    frap.main()
+    assert "set EXCIDIFF_DATA" in capsys.readouterr().out
