@@ -137,15 +137,16 @@ def _smooth_transfer(z: Array, level: Level, axis: int) -> Array:
 
 
 def _restrict(r: Map, level: Level, go: Array) -> Map:
-    smooth = _stage(go, lambda r: _smooth_transfer(_smooth_transfer(r, level, 0), level, 1), r)
-    return _pool(_pool(smooth, 0), 1)
+    for axis in (0, 1):
+        r = _stage(go, lambda r, axis=axis: _smooth_transfer(r, level, axis), r)
+    return _pool(_pool(r, 0), 1)
 
 
-def _prolong(z: Map, level: Level) -> Map:
+def _prolong(z: Map, level: Level, go: Array) -> Map:
     for axis, count in enumerate(level.weight.shape):
         if count > 1:
             z = lax.slice_in_dim(jnp.repeat(z, 2, axis), 0, count, axis=axis)
-    return _smooth_transfer(_smooth_transfer(z, level, 0), level, 1)
+    return _smooth_transfer(_stage(go, lambda z: _smooth_transfer(z, level, 0), z), level, 1)
 
 
 def _cycle(hierarchy: Hierarchy, depth: int, r: Map, shift, go: Array) -> Map:
@@ -157,7 +158,7 @@ def _cycle(hierarchy: Hierarchy, depth: int, r: Map, shift, go: Array) -> Map:
     z = _smooth(level, ground, inverse, r, None, go)
     residual = _stage(go, lambda z: r - level.apply(z, ground), z)
     coarse = _cycle(hierarchy, depth + 1, _restrict(residual, level, go), shift, go)
-    z = _stage(go, lambda z: z + _prolong(coarse, level), z)
+    z = _stage(go, lambda z: z + _prolong(coarse, level, go), z)
     return _smooth(level, ground, inverse, r, z, go)
 
 
