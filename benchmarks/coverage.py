@@ -16,6 +16,7 @@ from benchmarks.microscope import FWHM, Film, digest, film_counts, laser_counts
 from benchmarks.provenance import RESULTS, environment, write_json
 from benchmarks.study import fingerprint, run_cases
 from excidiff.inverse import Camera, Experiment, Image
+from excidiff.inverse.machine import start
 
 REPLICATES = 1000
 SOURCES = ("coverage.py", "microscope.py", "formulas.py")
@@ -99,6 +100,7 @@ def summarise(replicates: list[dict], film: Film = FILM) -> dict:
 
 
 def main() -> None:
+    start()  # as a command does: double precision, compiled programs kept
     sources = fingerprint(*SOURCES)
     replicates = run_cases("coverage", sources, range(REPLICATES), run_replicate, _say)
     summary = summarise(replicates)
