@@ -302,6 +302,7 @@ def test_signals_leave_nothing_behind(demo, tmp_path, number, code):
     """FAULTS 24: stopped in mid-fit, the command says so, exits with its code, and leaves no folder."""
     script = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs inherit it ignored\n"
         "from excidiff.inverse import cli, job\n"
         f"job.fit_files = lambda *_: os.kill(os.getpid(), {int(number)}) or __import__('time').sleep(30)\n"
         "sys.exit(cli.main(sys.argv[1:]))\n"
