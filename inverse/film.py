@@ -9,7 +9,8 @@ laser ⊗ PSF, as in a uniform film, `psf_width` that of the PSF; the laser at t
 
 In a uniform film a cell of size h makes the spectrum wrong by the factor 1 − (h²/12) k² [1 + L²k²/4]/(1 + L²k²): the
 averages over cells of source and image blur, the five-point Laplacian sharpens. That is the same as s² too large by
-h²/24 and L² by h²/16, which are therefore taken off: the rest is of order h⁴.
+h²/24 and L² by h²/16, which are therefore taken off: the rest is of order h⁴. What cells do to a landscape is
+mended by `Cells.ease`.
 
 Slopes are forward derivatives: one more solve with the same hierarchy each for L, laser width and centre.
 """
@@ -99,7 +100,7 @@ def _density(own, cells: Cells):
     sizes2 = [size**2 for size in cells.grid.spacing]
     length2, source2 = jnp.exp(2 * own[0]), jnp.exp(2 * own[1])
     y_length2, x_length2 = (length2**2 / (length2 + size2 / 16) for size2 in sizes2)
-    medium = Medium((x_length2, y_length2), 1.0, cells.energy, cells.temperature)
+    medium = Medium((x_length2 * cells.ease[0], y_length2 * cells.ease[1]), 1.0, cells.energy, cells.temperature)
     width = jnp.sqrt(source2 - sum(sizes2) / 48)
     centre = (own[2] - (cells.x_edges[0] + cells.x_edges[-1]) / 2, own[3] - (cells.y_edges[0] + cells.y_edges[-1]) / 2)
     source = gaussian_spot(cells.grid, fwhm=FWHM * width, centre=centre)
