@@ -29,7 +29,7 @@ FINEST = 0.2  # of the laser's standard deviation: the widest cell
 REACH = 8.3  # diffusion lengths from the light to the wall
 LIGHT = 3.0  # standard deviations of the laser: where its light ends
 BLOCK = 32  # cells: grids are rounded up to this, so that images of one film share a compiled program
-BYTES_PER_CELL = 1200  # measured peak of the fit: fields of the solve, of its four derivatives, and the hierarchy
+BYTES_PER_CELL = 500  # the compiled model asks for 354 (solve, slopes, hierarchy), maps and their copies for the rest
 STEEP = 2.0  # kT per cell
 ROOM = 295.0  # K, taken and said where a landscape comes without a temperature
 
