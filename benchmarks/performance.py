@@ -1,4 +1,7 @@
-"""How fast, beside what people use: `python benchmarks/performance.py [-o FILE] [--problems P1 P2 P4 P6] [--sizes …]`.
+"""How fast, beside what people use: `python -m benchmarks.performance`.
+
+Options: -o FILE, --problems P1 P2 P4 P6, --sizes …, --rounds …
+
 
 P1  uniform film, steady                                      against scipy's spsolve and pyamg
 P2  D(r), τ(r), U(r), steady (`problems.random_film`)         against the same
@@ -66,9 +69,9 @@ def sparse_operator(problem: problems.Steady):
         first, last = np.split(np.arange(grid.shape[axis]), [-1])[0], slice(1, None)
         a, b = np.take(d, first, axis), d[last] if axis == 0 else d[:, last]
         step = np.diff(energy, axis=axis)
-        step = np.where(np.abs(step) < 1e-9, 1e-9, step)
+        flat, safe = step == 0, np.where(step == 0, 1.0, step)
         rate = 2 * a * b / (a + b) / h**2
-        out, back = rate * step / np.expm1(step), rate * -step / np.expm1(-step)
+        out, back = (rate * np.where(flat, 1.0, x / np.expm1(x)) for x in (safe, -safe))
         pad = ((0, 1), (0, 0)) if axis == 0 else ((0, 0), (0, 1))
         diagonal += np.pad(out, pad) + np.pad(back, [p[::-1] for p in pad])
         below.append(np.pad(out, pad))
