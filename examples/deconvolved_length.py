@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
 
-from excidiff.inverse.prediction import steady, steady_nodes
+from excidiff.inverse.fit.prediction import steady, steady_nodes
 from excidiff.solver.source import FWHM
 
 LASER = 0.297  # µm, full width at half maximum

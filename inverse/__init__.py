@@ -14,28 +14,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from excidiff.inverse.data import Camera, Image
     from excidiff.inverse.experiment import Experiment
-    from excidiff.inverse.readers import read_batch, read_image, read_images, read_map
-    from excidiff.inverse.result import Estimate, FitResult, Measurement
-    from excidiff.inverse.units import format_quantity, parse_quantity
+    from excidiff.inverse.files.data import Camera, Image
+    from excidiff.inverse.files.readers import read_batch, read_image, read_images, read_map
+    from excidiff.inverse.files.units import format_quantity, parse_quantity
+    from excidiff.inverse.results.result import Estimate, FitResult, Measurement
     from excidiff.solver.solution import InputError, SolverError
 
 _HOMES = {
-    "Camera": "excidiff.inverse.data",
-    "Estimate": "excidiff.inverse.result",
+    "Camera": "excidiff.inverse.files.data",
+    "Estimate": "excidiff.inverse.results.result",
     "Experiment": "excidiff.inverse.experiment",
-    "FitResult": "excidiff.inverse.result",
-    "Image": "excidiff.inverse.data",
+    "FitResult": "excidiff.inverse.results.result",
+    "Image": "excidiff.inverse.files.data",
     "InputError": "excidiff.solver.solution",
-    "Measurement": "excidiff.inverse.result",
+    "Measurement": "excidiff.inverse.results.result",
     "SolverError": "excidiff.solver.solution",
-    "format_quantity": "excidiff.inverse.units",
-    "parse_quantity": "excidiff.inverse.units",
-    "read_batch": "excidiff.inverse.readers",
-    "read_image": "excidiff.inverse.readers",
-    "read_images": "excidiff.inverse.readers",
-    "read_map": "excidiff.inverse.readers",
+    "format_quantity": "excidiff.inverse.files.units",
+    "parse_quantity": "excidiff.inverse.files.units",
+    "read_batch": "excidiff.inverse.files.readers",
+    "read_image": "excidiff.inverse.files.readers",
+    "read_images": "excidiff.inverse.files.readers",
+    "read_map": "excidiff.inverse.files.readers",
 }
 
 __all__ = [

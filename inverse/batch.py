@@ -7,13 +7,13 @@ from math import erfc, sqrt
 import numpy as np
 from jaxtyping import Float64
 
-from excidiff.inverse.data import Image
-from excidiff.inverse.landscape import Landscape
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.fit.landscape import Landscape
+from excidiff.inverse.fit.optics import Given, Optics
+from excidiff.inverse.fit.parameters import Constraints
+from excidiff.inverse.fit.uncertainty import NORMAL_95, weighted_mean
 from excidiff.inverse.measure import Measured, measure
-from excidiff.inverse.optics import Given, Optics
-from excidiff.inverse.parameters import Constraints
-from excidiff.inverse.result import Estimate, Measurement
-from excidiff.inverse.uncertainty import NORMAL_95, weighted_mean
+from excidiff.inverse.results.result import Estimate, Measurement
 from excidiff.solver.solution import InputError, SolverError
 
 Progress = Callable[[int, int, str], None]

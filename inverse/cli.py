@@ -19,8 +19,8 @@ from typing import Any
 
 from excidiff.inverse import terminal
 from excidiff.inverse.machine import DEVICES
+from excidiff.inverse.results.storage import check_result_folder, result_folder
 from excidiff.inverse.settings import FitSettings, changed_inputs, read_run
-from excidiff.inverse.storage import check_result_folder, result_folder
 from excidiff.solver.solution import InputError, SolverError
 
 OK, BAD_INPUT, USAGE, SOME_FAILED, FIT_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
@@ -88,7 +88,7 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 def _info(given: argparse.Namespace) -> int:
-    from excidiff.inverse.readers import describe
+    from excidiff.inverse.files.readers import describe
 
     code = OK
     for number, path in enumerate(_expanded(given.files)):
@@ -143,7 +143,7 @@ def _run(settings: FitSettings, output: str, *, overwrite: bool, earlier: Path |
 
 def _report(given: argparse.Namespace) -> int:
     from excidiff.inverse.job import draw_result
-    from excidiff.inverse.result import FitResult
+    from excidiff.inverse.results.result import FitResult
 
     folder = Path(given.folder)
     if not folder.is_dir():

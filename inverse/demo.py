@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from excidiff.inverse.storage import inside, result_folder, write_text, write_whole
+from excidiff.inverse.results.storage import inside, result_folder, write_text, write_whole
 from excidiff.solver.grid import Grid
 from excidiff.solver.medium import Medium
 from excidiff.solver.source import FWHM

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from excidiff.inverse.data import Image
 from excidiff.inverse.experiment import Experiment
+from excidiff.inverse.files.data import Image
 from excidiff.inverse.machine import cache_folder, versions
 
 EXTRAS = {"ptufile": "io", "sdtfile": "io", "sif_parser": "io", "zarr": "zarr", "numpyro": "bayes"}

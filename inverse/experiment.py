@@ -18,16 +18,16 @@ from excidiff.inverse.batch import (
     overall_goodness,
     scatter_of,
 )
-from excidiff.inverse.data import Image, check_same_pixels
-from excidiff.inverse.film import ON_LANDSCAPE, UNIFORM, landscape_optics
-from excidiff.inverse.landscape import Landscape, landscape_of
+from excidiff.inverse.files.data import Image, check_same_pixels
+from excidiff.inverse.files.readers import Map
+from excidiff.inverse.fit.film import ON_LANDSCAPE, UNIFORM, landscape_optics
+from excidiff.inverse.fit.landscape import Landscape, landscape_of
+from excidiff.inverse.fit.optics import Calibration, Given, Optics, resolve_optics
+from excidiff.inverse.fit.parameters import GATED, STEADY, Constraints
+from excidiff.inverse.fit.start import FWHM
+from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.measure import estimates, measure, pictures, window
-from excidiff.inverse.optics import Calibration, Given, Optics, resolve_optics
-from excidiff.inverse.parameters import GATED, STEADY, Constraints
-from excidiff.inverse.readers import Map
-from excidiff.inverse.result import Estimate, FitResult, Measurement
-from excidiff.inverse.start import FWHM
-from excidiff.inverse.uncertainty import NORMAL_95
+from excidiff.inverse.results.result import Estimate, FitResult, Measurement
 from excidiff.solver.solution import InputError
 
 Number = float | tuple[float, float]

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from excidiff.inverse.batch import Progress
-from excidiff.inverse.data import Image
 from excidiff.inverse.experiment import Experiment
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.files.readers import ImageOptions, Map, Unreadable, read_batch, read_image, read_map
+from excidiff.inverse.files.region import region_slices
+from excidiff.inverse.files.units import parse_quantity
 from excidiff.inverse.machine import environment
-from excidiff.inverse.readers import ImageOptions, Map, Unreadable, read_batch, read_image, read_map
-from excidiff.inverse.region import region_slices
-from excidiff.inverse.report import write_figures
-from excidiff.inverse.result import FitResult
+from excidiff.inverse.results.report import write_figures
+from excidiff.inverse.results.result import FitResult
+from excidiff.inverse.results.storage import inside, write_text
+from excidiff.inverse.results.wording import counted
 from excidiff.inverse.settings import FitSettings, Run, data_file, file_hash, relative_to, write_run
-from excidiff.inverse.storage import inside, write_text
-from excidiff.inverse.units import parse_quantity
-from excidiff.inverse.wording import counted
 from excidiff.solver.solution import InputError
 
 QUANTITIES = {

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from excidiff.inverse.data import Image
-from excidiff.inverse.film import fit_landscape
-from excidiff.inverse.landscape import Landscape
-from excidiff.inverse.optics import Given, Optics
-from excidiff.inverse.parameters import OPTICAL, UNITS, Constraints, outer, scale
-from excidiff.inverse.quality import goodness_of, misfit, suspected_gain
-from excidiff.inverse.rescale import with_gain
-from excidiff.inverse.result import Estimate, Measurement
-from excidiff.inverse.spot import SpotFit, fit_film, fit_gaussian, summed
-from excidiff.inverse.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.fit.film import fit_landscape
+from excidiff.inverse.fit.landscape import Landscape
+from excidiff.inverse.fit.optics import Given, Optics
+from excidiff.inverse.fit.parameters import OPTICAL, UNITS, Constraints, outer, scale
+from excidiff.inverse.fit.quality import goodness_of, misfit, suspected_gain
+from excidiff.inverse.fit.rescale import with_gain
+from excidiff.inverse.fit.spot import SpotFit, fit_film, fit_gaussian, summed
+from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
+from excidiff.inverse.results.result import Estimate, Measurement
 
 DOUBTFUL = 0.1  # relative error above which the profile likelihood gives the interval whatever was asked for
 NEAR_ZERO = 0.3  # relative error above which a diffusion length is held against zero

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from excidiff.inverse.storage import write_text
+from excidiff.inverse.results.storage import write_text
 from excidiff.solver.solution import InputError
 
 FORMAT = "excidiff run 1"

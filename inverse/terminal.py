@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from excidiff.inverse.screen import WIDTH, goodness_in_words, images_in_words, rows, scatter_in_words
+from excidiff.inverse.results.screen import WIDTH, goodness_in_words, images_in_words, rows, scatter_in_words
 
 COLOURS = {"converged": "green", "partial": "yellow", "failed": "red"}
 EVERY = 5.0  # seconds between two lines of progress in a log

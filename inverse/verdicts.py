@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from excidiff.inverse.fit.optics import Given, Optics
+from excidiff.inverse.fit.parameters import UNITS
+from excidiff.inverse.fit.uncertainty import chi2_tail
 from excidiff.inverse.measure import Measured
-from excidiff.inverse.optics import Given, Optics
-from excidiff.inverse.parameters import UNITS
-from excidiff.inverse.result import Estimate, Measurement
-from excidiff.inverse.uncertainty import chi2_tail
+from excidiff.inverse.results.result import Estimate, Measurement
 
 MISMATCH = 0.05  # relative error of the spot's width for which its effect on L is told
 

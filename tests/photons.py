@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from excidiff.inverse.data import Camera, Image
+from excidiff.inverse.files.data import Camera, Image
 
 FWHM = 2.3548200450309493
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from excidiff.inverse.result import Estimate, FitResult, Measurement
+from excidiff.inverse.results.result import Estimate, FitResult, Measurement
 
 PIXEL = 0.05
 

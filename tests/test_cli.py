@@ -17,7 +17,7 @@ import tifffile
 import excidiff.inverse
 from excidiff.inverse import cli
 from excidiff.inverse.demo import Film, write_demo
-from excidiff.inverse.result import FitResult
+from excidiff.inverse.results.result import FitResult
 from excidiff.solver.solution import SolverError
 
 SMALL = Film(pixels=(64, 72), photons=40_000, laser_photons=100_000, spots=2)

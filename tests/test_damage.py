@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from excidiff.inverse.data import Image
-from excidiff.inverse.readers import describe, read_images, read_map
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.files.readers import describe, read_images, read_map
 from excidiff.solver.solution import InputError
 
 COUNTS = np.random.default_rng(3).poisson(2 + 50 * np.exp(-((np.arange(20) - 10) ** 2) / 20) * np.ones((16, 1)))

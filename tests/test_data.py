@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from excidiff.inverse.data import Camera, Image, check_same_pixels, with_region
+from excidiff.inverse.files.data import Camera, Image, check_same_pixels, with_region
 from excidiff.solver.solution import InputError
 
 SHAPE = (40, 50)

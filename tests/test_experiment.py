@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from excidiff.inverse.data import Camera, Image
 from excidiff.inverse.experiment import Experiment
-from excidiff.inverse.limits import Known
-from excidiff.inverse.parameters import Constraints
-from excidiff.inverse.spot import fit_film, fit_gaussian
+from excidiff.inverse.files.data import Camera, Image
+from excidiff.inverse.fit.limits import Known
+from excidiff.inverse.fit.parameters import Constraints
+from excidiff.inverse.fit.spot import fit_film, fit_gaussian
 from excidiff.solver.solution import InputError
 from tests.photons import FWHM, shoot
 
@@ -70,7 +70,7 @@ def test_knowledge_of_the_width_equals_the_joint_fit(laser, spots):
     from scipy.optimize import minimize
     from scipy.special import erf
 
-    from excidiff.inverse.prediction import pixel_edges, steady_nodes
+    from excidiff.inverse.fit.prediction import pixel_edges, steady_nodes
 
     edges = pixel_edges(96, 0.06)
     nodes, weights = steady_nodes()

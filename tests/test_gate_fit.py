@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from excidiff.inverse.data import Camera, Image
 from excidiff.inverse.experiment import Experiment
+from excidiff.inverse.files.data import Camera, Image
 from tests.photons import FWHM, shoot
 
 pytestmark = pytest.mark.gate
@@ -124,7 +124,7 @@ def test_numerical_bias_is_far_below_the_noise():
     """Expected counts of 1e6 photons, by four times the nodes, are fitted: L off by less than 1e-4 of σ."""
     from scipy.special import erf
 
-    from excidiff.inverse.prediction import pixel_edges, steady_nodes
+    from excidiff.inverse.fit.prediction import pixel_edges, steady_nodes
 
     nodes, weights = steady_nodes(step=0.12, left=-20.0, right=3.6)
     edges, length, width = pixel_edges(96, 0.06), 0.48, 0.126

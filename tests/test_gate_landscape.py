@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from excidiff.inverse.cli import main
-from excidiff.inverse.data import Camera, Image
-from excidiff.inverse.detector import detector_of
 from excidiff.inverse.experiment import Experiment
-from excidiff.inverse.film import film_fractions
-from excidiff.inverse.landscape import cut_cells, landscape_of
-from excidiff.inverse.likelihood import goodness
-from excidiff.inverse.prediction import pixel_edges
-from excidiff.inverse.readers import Map, read_image, read_map
-from excidiff.inverse.result import FitResult
-from excidiff.inverse.start import FWHM
+from excidiff.inverse.files.data import Camera, Image
+from excidiff.inverse.files.readers import Map, read_image, read_map
+from excidiff.inverse.fit.detector import detector_of
+from excidiff.inverse.fit.film import film_fractions
+from excidiff.inverse.fit.landscape import cut_cells, landscape_of
+from excidiff.inverse.fit.likelihood import goodness
+from excidiff.inverse.fit.prediction import pixel_edges
+from excidiff.inverse.fit.start import FWHM
+from excidiff.inverse.results.result import FitResult
 
 pytestmark = pytest.mark.gate
 

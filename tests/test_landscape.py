@@ -4,13 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from excidiff.inverse import prediction
-from excidiff.inverse.data import Camera, Image
 from excidiff.inverse.experiment import Experiment
-from excidiff.inverse.film import film_model
-from excidiff.inverse.instrument import pixel_weights
-from excidiff.inverse.landscape import FINEST, LIGHT, REACH, _ease, cut_cells, landscape_of, reaches
-from excidiff.inverse.readers import Map
+from excidiff.inverse.files.data import Camera, Image
+from excidiff.inverse.files.readers import Map
+from excidiff.inverse.fit import prediction
+from excidiff.inverse.fit.film import film_model
+from excidiff.inverse.fit.instrument import pixel_weights
+from excidiff.inverse.fit.landscape import FINEST, LIGHT, REACH, _ease, cut_cells, landscape_of, reaches
 from excidiff.solver.solution import InputError
 from tests.photons import FWHM, shoot
 

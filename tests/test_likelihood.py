@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from excidiff.inverse.data import Camera, Image
-from excidiff.inverse.detector import Detector, detector_of
-from excidiff.inverse.likelihood import Counts, deviance, deviance_moments, goodness, objective, variance
+from excidiff.inverse.files.data import Camera, Image
+from excidiff.inverse.fit.detector import Detector, detector_of
+from excidiff.inverse.fit.likelihood import Counts, deviance, deviance_moments, goodness, objective, variance
 
 SAMPLES = 200_000
 

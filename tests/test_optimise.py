@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from excidiff.inverse.likelihood import Counts
-from excidiff.inverse.optimise import Knowledge, fit, moving
-from excidiff.inverse.uncertainty import chi2_tail, covariance, profile_bound, weighted_mean
+from excidiff.inverse.fit.likelihood import Counts
+from excidiff.inverse.fit.optimise import Knowledge, fit, moving
+from excidiff.inverse.fit.uncertainty import chi2_tail, covariance, profile_bound, weighted_mean
 
 X = np.linspace(-1, 1, 400)
 

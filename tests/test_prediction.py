@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import erf, exp1, k0
 
-from excidiff.inverse import prediction
+from excidiff.inverse.fit import prediction
 
 PIXEL = 0.04
 

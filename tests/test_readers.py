@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from excidiff.inverse.data import Image
-from excidiff.inverse.readers import Unreadable, describe, read_batch, read_image, read_images, read_map
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.files.readers import Unreadable, describe, read_batch, read_image, read_images, read_map
 from excidiff.solver.solution import InputError
 
 

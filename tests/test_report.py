@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from excidiff.inverse.figures import map_png, radial_profile
-from excidiff.inverse.report import report_page, write_figures
-from excidiff.inverse.result import Estimate, FitResult, Measurement
+from excidiff.inverse.results.figures import map_png, radial_profile
+from excidiff.inverse.results.report import report_page, write_figures
+from excidiff.inverse.results.result import Estimate, FitResult, Measurement
 from tests.results import film, image, laser
 
 
@@ -76,7 +76,7 @@ def test_flagged_and_failed_images_are_in_plain_sight(page):
 
 def test_a_long_series_stays_readable(tmp_path, monkeypatch):
     """FAULTS 21: of fifty images the bad one is always drawn, the good ones not all; the table has every one."""
-    monkeypatch.setattr("excidiff.inverse.report.PICTURED", 1)
+    monkeypatch.setattr("excidiff.inverse.results.report.PICTURED", 1)
     series = [image(f"spot_{number}.tif") for number in range(3)]
     series.append(image("bad.tif", "flagged", "too dim"))
     result = film(tuple(series))

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from excidiff.inverse.result import Estimate, FitResult, Measurement
+from excidiff.inverse.results.result import Estimate, FitResult, Measurement
 from excidiff.solver.solution import InputError
 from tests.results import film
 
@@ -69,7 +69,7 @@ def test_saving_leaves_no_torn_file(tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("excidiff.inverse.archive._write_group", full)
+    monkeypatch.setattr("excidiff.inverse.results.archive._write_group", full)
     with pytest.raises(InputError, match="No space left"):
         film().save(path)
     assert path.read_bytes() == before
@@ -120,7 +120,7 @@ def test_residuals_are_in_standard_deviations():
 def test_import_is_light():
     """Importing the package loads neither matplotlib nor pandas nor xarray, and starts no JAX backend."""
     code = (
-        "import sys, excidiff.inverse, excidiff.inverse.result\n"
+        "import sys, excidiff.inverse, excidiff.inverse.results.result\n"
         "heavy = {'matplotlib', 'pandas', 'xarray', 'h5py', 'pint', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

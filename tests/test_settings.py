@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from excidiff.inverse.results.storage import check_result_folder, inside, plain_name, result_folder
 from excidiff.inverse.settings import FitSettings, Run, changed_inputs, file_hash, read_run, relative_to, write_run
-from excidiff.inverse.storage import check_result_folder, inside, plain_name, result_folder
 from excidiff.solver.solution import InputError
 
 

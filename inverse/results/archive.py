@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.storage import write_whole
+from excidiff.inverse.results.storage import write_whole
 from excidiff.solver.solution import InputError
 
 FORMAT = "excidiff result 1"

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from excidiff.inverse.archive import read_archive, write_archive
-from excidiff.inverse.report import write_report
-from excidiff.inverse.screen import html_table, one_screen
+from excidiff.inverse.results.archive import read_archive, write_archive
+from excidiff.inverse.results.report import write_report
+from excidiff.inverse.results.screen import html_table, one_screen
 from excidiff.solver.solution import InputError
 
 Origin = Literal["fitted", "given", "derived"]

@@ -23,14 +23,14 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from excidiff.inverse.data import Image
-from excidiff.inverse.instrument import pixel_weights
-from excidiff.inverse.landscape import Cells, Landscape, cut_cells, reaches
-from excidiff.inverse.limits import Known
-from excidiff.inverse.optics import Optics
-from excidiff.inverse.parameters import LANDSCAPE, Constraints
-from excidiff.inverse.spot import SpotFit, fit_film, fit_spot
-from excidiff.inverse.start import FWHM
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.fit.instrument import pixel_weights
+from excidiff.inverse.fit.landscape import Cells, Landscape, cut_cells, reaches
+from excidiff.inverse.fit.limits import Known
+from excidiff.inverse.fit.optics import Optics
+from excidiff.inverse.fit.parameters import LANDSCAPE, Constraints
+from excidiff.inverse.fit.spot import SpotFit, fit_film, fit_spot
+from excidiff.inverse.fit.start import FWHM
 from excidiff.solver.medium import Medium
 from excidiff.solver.source import gaussian_spot
 from excidiff.solver.steady import steady_state

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.likelihood import goodness
-from excidiff.inverse.spot import SpotFit
+from excidiff.inverse.fit.likelihood import goodness
+from excidiff.inverse.fit.spot import SpotFit
 
 BAD_FIT = 4.0  # standard deviations of the deviance from its expectation
 NOT_PHOTONS = 1.15  # ratio of the deviance to its expectation, either way, that asks for another gain

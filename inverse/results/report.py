@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from excidiff.inverse import figures, page
-from excidiff.inverse.panels import measurement_panels
-from excidiff.inverse.screen import goodness_in_words, images_in_words, remark, scatter_in_words
-from excidiff.inverse.storage import inside, plain_name, write_text, write_whole
-from excidiff.inverse.wording import (
+from excidiff.inverse.results import figures, page
+from excidiff.inverse.results.panels import measurement_panels
+from excidiff.inverse.results.screen import goodness_in_words, images_in_words, remark, scatter_in_words
+from excidiff.inverse.results.storage import inside, plain_name, write_text, write_whole
+from excidiff.inverse.results.wording import (
     counted,
     digits,
     in_cm2_per_s,

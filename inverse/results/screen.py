@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from excidiff.inverse.wording import (
+from excidiff.inverse.results.wording import (
     counted,
     in_cm2_per_s,
     interval,

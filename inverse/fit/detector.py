@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from excidiff.inverse.data import Image
+from excidiff.inverse.files.data import Image
 
 CORRECTED = 400  # photoelectrons up to which rounding is undone; beyond, half a count is less than 0.1 % of the light
 NEGLIGIBLE = 1e-6  # photoelectrons² of read noise that rounding leaves of a quiet camera: none

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.data import Image
-from excidiff.inverse.limits import Known
-from excidiff.inverse.quality import goodness_of, misfit, suspected_gain
-from excidiff.inverse.rescale import with_gain
-from excidiff.inverse.spot import SpotFit, fit_gaussian
-from excidiff.inverse.start import FWHM
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.fit.limits import Known
+from excidiff.inverse.fit.quality import goodness_of, misfit, suspected_gain
+from excidiff.inverse.fit.rescale import with_gain
+from excidiff.inverse.fit.spot import SpotFit, fit_gaussian
+from excidiff.inverse.fit.start import FWHM
 from excidiff.solver.solution import InputError
 
 

@@ -12,12 +12,12 @@ from typing import TypedDict, Unpack
 import numpy as np
 from jaxtyping import Float
 
-from excidiff.inverse.data import Camera, Image
-from excidiff.inverse.formats import file_hash, read_raster
-from excidiff.inverse.raster import MAX_PIXELS, PixelSize, settle_pixel_size, told_size
-from excidiff.inverse.region import region_note, region_slices
-from excidiff.inverse.saturation import saturated_pixels
-from excidiff.inverse.units import parse_quantity
+from excidiff.inverse.files.data import Camera, Image
+from excidiff.inverse.files.formats import file_hash, read_raster
+from excidiff.inverse.files.raster import MAX_PIXELS, PixelSize, settle_pixel_size, told_size
+from excidiff.inverse.files.region import region_note, region_slices
+from excidiff.inverse.files.saturation import saturated_pixels
+from excidiff.inverse.files.units import parse_quantity
 from excidiff.solver.solution import InputError
 
 

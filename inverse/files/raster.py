@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from excidiff.inverse.units import QUANTITIES, format_quantity
+from excidiff.inverse.files.units import QUANTITIES, format_quantity
 from excidiff.solver.solution import InputError
 
 MAX_PIXELS = 2**28  # all frames together: a 16 Mpixel camera's 16 frames, 2 GiB in double precision

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.raster import MAX_PIXELS, PixelTag, Raster, check_kind, check_size, damage_reported
-from excidiff.inverse.tables import choose
-from excidiff.inverse.units import length_unit
+from excidiff.inverse.files.raster import MAX_PIXELS, PixelTag, Raster, check_kind, check_size, damage_reported
+from excidiff.inverse.files.tables import choose
+from excidiff.inverse.files.units import length_unit
 from excidiff.solver.solution import InputError
 
 MAX_OBJECTS = 10_000

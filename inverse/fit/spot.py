@@ -14,15 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from excidiff.inverse import prediction
-from excidiff.inverse.data import Camera, Image
-from excidiff.inverse.detector import Detector, detector_of
-from excidiff.inverse.likelihood import Counts
-from excidiff.inverse.limits import Known, knowledge_of, start_within
-from excidiff.inverse.optimise import Optimum, fit, moving
-from excidiff.inverse.parameters import GATED, LASER, STEADY, Constraints, outer
-from excidiff.inverse.start import FWHM, Spot, find_spot
-from excidiff.inverse.uncertainty import covariance
+from excidiff.inverse.files.data import Camera, Image
+from excidiff.inverse.fit import prediction
+from excidiff.inverse.fit.detector import Detector, detector_of
+from excidiff.inverse.fit.likelihood import Counts
+from excidiff.inverse.fit.limits import Known, knowledge_of, start_within
+from excidiff.inverse.fit.optimise import Optimum, fit, moving
+from excidiff.inverse.fit.parameters import GATED, LASER, STEADY, Constraints, outer
+from excidiff.inverse.fit.start import FWHM, Spot, find_spot
+from excidiff.inverse.fit.uncertainty import covariance
 from excidiff.solver.solution import InputError, SolverError
 
 # How a Gaussian fitted by least squares sees the film's spot: for d = √(w² − s²) over s, the ratio L/d and that of the

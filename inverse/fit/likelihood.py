@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
-from excidiff.inverse.detector import Detector
+from excidiff.inverse.fit.detector import Detector
 
 LOGARITHM_FLOOR = 0.05  # in photoelectrons, or of σ² where that is smaller: any constant serves, the law uses the same
 TABLE_END = 200.0  # photoelectrons per pixel above which the asymptotic series is exact to 1e-4

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from excidiff.inverse.region import region_note, region_slices
-from excidiff.inverse.saturation import at_peak, cut_off_share, saturated_pixels
-from excidiff.inverse.units import check_range, format_quantity
+from excidiff.inverse.files.region import region_note, region_slices
+from excidiff.inverse.files.saturation import at_peak, cut_off_share, saturated_pixels
+from excidiff.inverse.files.units import check_range, format_quantity
 from excidiff.solver.solution import InputError
 
 FEWEST = 16  # pixels that an image must have in use

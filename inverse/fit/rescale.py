@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import inf
 
-from excidiff.inverse.data import Image
+from excidiff.inverse.files.data import Image
 
 
 def with_gain(image: Image, gain: float) -> tuple[Image, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.wording import label, unit_for_people
+from excidiff.inverse.results.wording import label, unit_for_people
 
 BLACK, BLUE, ORANGE, GREEN, GREY = "#1a1a1a", "#0072b2", "#d55e00", "#009e73", "#767676"
 SIGMAS = 4.0  # the colour scale of residuals ends here

@@ -3,10 +3,10 @@
 import hashlib
 from pathlib import Path
 
-from excidiff.inverse.hdf import read_hdf
-from excidiff.inverse.raster import MAX_PIXELS, Raster
-from excidiff.inverse.tables import read_npy, read_npz, read_table
-from excidiff.inverse.tiff import read_tiff
+from excidiff.inverse.files.hdf import read_hdf
+from excidiff.inverse.files.raster import MAX_PIXELS, Raster
+from excidiff.inverse.files.tables import read_npy, read_npz, read_table
+from excidiff.inverse.files.tiff import read_tiff
 from excidiff.solver.solution import InputError
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -19,8 +19,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Float64
 
-from excidiff.inverse.data import Image
-from excidiff.inverse.readers import Map
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.files.readers import Map
 from excidiff.solver.grid import Grid
 from excidiff.solver.medium import BOLTZMANN, Medium, check_medium
 from excidiff.solver.solution import InputError

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from excidiff.inverse.raster import (
+from excidiff.inverse.files.raster import (
     MAX_PIXELS,
     PixelTag,
     Raster,
@@ -21,7 +21,7 @@ from excidiff.inverse.raster import (
     damage_reported,
     print_resolution,
 )
-from excidiff.inverse.units import length_unit
+from excidiff.inverse.files.units import length_unit
 from excidiff.solver.solution import InputError
 
 MAX_PAGES = 2**20

@@ -10,8 +10,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from excidiff.inverse.raster import MAX_PIXELS, PixelTag, Raster, check_kind, check_size, damage_reported
-from excidiff.inverse.units import length_unit
+from excidiff.inverse.files.raster import MAX_PIXELS, PixelTag, Raster, check_kind, check_size, damage_reported
+from excidiff.inverse.files.units import length_unit
 from excidiff.solver.solution import InputError
 
 HEADER_LINES = 200  # lines without numbers that a text file may begin with

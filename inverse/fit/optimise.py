@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64
 
-from excidiff.inverse.likelihood import Counts, objective, variance
+from excidiff.inverse.fit.likelihood import Counts, objective, variance
 
 LARGEST_DAMPING = 1e10
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from excidiff.inverse.data import Image
-from excidiff.inverse.likelihood import Counts
-from excidiff.inverse.optimise import Knowledge
-from excidiff.inverse.parameters import Constraints, inner
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.fit.likelihood import Counts
+from excidiff.inverse.fit.optimise import Knowledge
+from excidiff.inverse.fit.parameters import Constraints, inner
 
 SMALLEST_LENGTH = 0.02  # of s: a diffusion length below it changes the image by 4e-4 of its width and less
 

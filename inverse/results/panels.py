@@ -3,9 +3,9 @@
 from pathlib import PurePath
 from typing import Any
 
-from excidiff.inverse import figures, page
-from excidiff.inverse.screen import goodness_in_words
-from excidiff.inverse.wording import label, value_with_error
+from excidiff.inverse.results import figures, page
+from excidiff.inverse.results.screen import goodness_in_words
+from excidiff.inverse.results.wording import label, value_with_error
 
 
 def measurement_panels(measurement: Any, laser: Any = None) -> str:

@@ -1,0 +1,1 @@
+"""What was measured, read from files: counts with their axes, and where every number came from."""

@@ -1,0 +1,1 @@
+"""What a person sees: results as numbers, files, figures and a page."""
