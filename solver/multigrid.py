@@ -57,7 +57,7 @@ class Hierarchy(eqx.Module):
         size = jnp.where(size > 0, size, 1.0)
         scale = self.scale
         r = (residual / size).astype(scale.dtype) * scale
-        z = _cycle(self, 0, r, jnp.asarray(shift, scale.dtype), size >= 0)
+        z = _cycle(self, 0, r, jnp.asarray(shift, scale.dtype), lax.optimization_barrier(jnp.asarray(True)))
         return (z * scale).astype(residual.dtype) * size
 
 
@@ -180,7 +180,8 @@ def _stage(go: Array, function, field: Map) -> Map:
     """function(field), of the same shape, written to memory before anything reads it.
 
     Left to itself the compiler fuses a stencil into each of its readers and computes it again for every neighbour,
-    level upon level. A branch on `go`, always true, is never looked through.
+    level upon level. A branch on `go`, true but hidden from the compiler, is not looked through, and as the same `go`
+    serves a whole batch it stays a branch under `vmap`.
     """
     return lax.cond(go, function, lambda field: field, field)
 
