@@ -96,3 +96,20 @@ def test_running_out_of_steps_is_a_failure_and_nan_under_a_trace():
 def test_bad_times_are_refused(times):
     with pytest.raises(InputError, match="times"):
         evolve(Medium(0.05, 2.0), SPOT, GRID, times)
+
+
+@pytest.mark.gate
+def test_reverse_memory_grows_as_the_root_of_the_steps():
+    """From 64 to 1024 steps the compiled gradient may take 3 (√1024 − √64) = 72 maps more, not 960; two are needed."""
+    grid = Grid((64, 64), 0.1)
+    spot = gaussian_spot(grid, fwhm=0.4)
+    times = jnp.array([0.5, 5.0])
+
+    def maps(steps: int) -> float:
+        def loss(d):
+            return jnp.sum(evolve(Medium(d, 5.0), spot, grid, times, rtol=1e-3, max_steps=steps).density ** 2)
+
+        compiled = jax.jit(jax.grad(loss)).lower(0.05 * jnp.ones(grid.shape)).compile()
+        return compiled.memory_analysis().temp_size_in_bytes / (64 * 64 * 8)
+
+    assert maps(1024) - maps(64) <= 72
