@@ -201,9 +201,9 @@ def _least_squares_error(gaussian: SpotFit, fit: SpotFit, size: tuple[float, flo
     r2 = x**2 + y**2
     bell = np.exp(-r2 / 2) * amplitude * size[0] * size[1] / (2 * np.pi * width**2)
     used = gaussian.used[0]
-    jacobian = np.stack([bell * (r2 - 2), bell * x, bell * y, bell, np.ones_like(bell)])[:, used]
+    jacobian = np.stack([part * used for part in (bell * (r2 - 2), bell * x, bell * y, bell, 1.0)]).reshape(5, -1)
     inverse = np.linalg.pinv(jacobian @ jacobian.T)
-    law = pictures(fit)["variance"][used]
+    law = np.where(gaussian.used[0], pictures(fit)["variance"], 0.0).ravel()
     return float(np.sqrt(inverse[0] @ ((jacobian * law) @ jacobian.T) @ inverse[0]))
 
 

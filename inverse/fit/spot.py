@@ -156,8 +156,8 @@ def fit_spot(names, images, start, noise, model, nodes, known=None, constraints=
     padded = tuple(_round_up(n) for n in shape)
     counts = _counts(images, noise, padded)
     edges = [prediction.pixel_edges(p, s) + (p - n) / 2 * s for n, p, s in zip(shape, padded, size, strict=True)]
-    arguments = (nodes, edges[1], edges[0], counts.flat)
-    on_device, arguments = jax.device_put((counts, arguments))
+    on_device, nodes = jax.device_put((counts, nodes))
+    arguments = (nodes, edges[1], edges[0], on_device.flat)
     knowledge = knowledge_of(names, images, counts, known, constraints or Constraints({}, {}), noise)
     start = start_within(names, start, knowledge, counts)
 
