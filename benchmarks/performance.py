@@ -80,7 +80,8 @@ def sparse_operator(problem: problems.Steady):
     bands = [diagonal, -below[1], -above[1], -below[0], -above[0]]
     flat = [b.ravel() for b in bands]
     data = [flat[0], flat[1][:-1], flat[2][:-1], flat[3][: n - columns], flat[4][: n - columns]]
-    return sp.diags_array(data, offsets=[0, -1, 1, -columns, columns], shape=(n, n), format="csr")
+    offsets = [0, -1, 1, -columns, columns]
+    return sp.diags_array(data, offsets=offsets, shape=(n, n), format="csr")  # pyright: ignore[reportArgumentType]
 
 
 def symmetric_operator(problem: problems.Steady):

@@ -110,7 +110,8 @@ def _density(own, cells: Cells):
 def _seen(density, psf, cells: Cells, x_edges, y_edges):
     """The photons of each pixel of an image of `density`."""
     width = jnp.exp(psf)
-    rows, columns = pixel_weights(cells.y_edges, y_edges, width), pixel_weights(cells.x_edges, x_edges, width)
+    rows = pixel_weights(jnp.asarray(cells.y_edges), y_edges, width)
+    columns = pixel_weights(jnp.asarray(cells.x_edges), x_edges, width)
     return (rows @ density @ columns.T) * cells.grid.cell_area
 
 

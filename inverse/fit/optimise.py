@@ -119,8 +119,8 @@ def _solve(at: Optimum, knowledge: Knowledge, active, damping: float):
     matrix = at.information + knowledge.precision
     index = np.flatnonzero(active & (np.diagonal(matrix) > 0))
     scale = 1 / np.sqrt(np.diagonal(matrix)[index])
-    scaled = matrix[np.ix_(index, index)] * np.outer(scale, scale)
-    scaled[np.diag_indices_from(scaled)] += damping + 1e-12
+    scaled = matrix[index][:, index] * (scale[:, None] * scale)
+    scaled.flat[:: index.size + 1] += damping + 1e-12
     move = np.zeros_like(at.parameters)
     move[index] = scale * np.linalg.solve(scaled, scale * at.slope[index])
     return move

@@ -8,6 +8,7 @@ joint fit of this image and the laser image, to the first order in 1/photons.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -154,9 +155,8 @@ def fit_spot(names, images, start, noise, model, nodes, known=None, constraints=
     """Fit `model`(θ, nodes, x edges, y edges, flat) with parameters `names` to frames of one shape, from `start`."""
     shape, size = images[0].shape, images[0].spacing
     padded = tuple(_round_up(n) for n in shape)
-    counts = _counts(images, noise, padded)
+    counts, on_device = _shared_counts(tuple(images), noise, padded)
     edges = [prediction.pixel_edges(p, s) + (p - n) / 2 * s for n, p, s in zip(shape, padded, size, strict=True)]
-    on_device, nodes = jax.device_put((counts, nodes))
     arguments = (nodes, edges[1], edges[0], on_device.flat)
     knowledge = knowledge_of(names, images, counts, known, constraints or Constraints({}, {}), noise)
     start = start_within(names, start, knowledge, counts)
@@ -215,6 +215,13 @@ def _noise_unit(best, counts, noise, images, fitted):
     if noise != "gaussian" or images[0].uncertainty is not None:
         return 1.0
     return best.objective / max(float(counts.used.sum()) - fitted, 1.0)
+
+
+@lru_cache(maxsize=1)
+def _shared_counts(images: tuple[Image, ...], noise: str, padded: tuple[int, int]) -> tuple[Counts, Counts]:
+    """The counts of these very images, here and on the device: the Gaussian and the film are fitted to the same."""
+    counts = _counts(images, noise, padded)
+    return counts, jax.device_put(counts)
 
 
 def _counts(images, noise, padded) -> Counts:
