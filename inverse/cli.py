@@ -61,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.complain("the device is out of memory; use --device cpu, or --region to fit a smaller part")
         return FIT_FAILED
     except KeyboardInterrupt:
-        terminal.complain("nothing was written or changed; give the same command to start again", "stopped by Ctrl-C")
+        terminal.complain(_left_behind(given), "stopped by Ctrl-C")
         return INTERRUPTED
     except Terminated:
-        terminal.complain("nothing was written or changed; give the same command to start again", "terminated")
+        terminal.complain(_left_behind(given), "terminated")
         return TERMINATED
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,6 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _terminate(*_: Any) -> None:
     raise Terminated
+
+
+def _left_behind(given: argparse.Namespace) -> str:
+    """What a command that was stopped has done; `report` alone works in place."""
+    changed = "nothing was written or changed"
+    if given.run is _report:
+        changed = "report.html and figures may be drawn in part; the result itself is untouched"
+    return f"{changed}; give the same command to start again"
 
 
 def _demo(given: argparse.Namespace) -> int:

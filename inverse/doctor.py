@@ -1,6 +1,5 @@
 """Does this installation work? Versions, devices, precision, cache, and two small problems with known answers."""
 
-import importlib.util
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.machine import cache_folder, versions
 
-EXTRAS = {"ptufile": "io", "sdtfile": "io", "sif_parser": "io", "zarr": "zarr", "numpyro": "bayes"}
 LASER, LENGTH, PIXEL = 0.3, 0.4, 0.05  # µm: spot FWHM, diffusion length and pixel of the small problems
 
 
@@ -31,11 +29,6 @@ def examine() -> Iterator[Check]:
     for name, check in (("devices", _devices), ("precision", _precision), ("cache", _cache),
                         ("solver", _solver), ("fit", _fit)):  # fmt: skip
         yield _guarded(name, check)
-    missing = sorted({extra for module, extra in EXTRAS.items() if importlib.util.find_spec(module) is None})
-    extras = (
-        f"not installed: {', '.join(missing)} (pip install 'excidiff[{missing[0]}]')" if missing else "all installed"
-    )
-    yield Check("optional extras", None, extras)
 
 
 def _guarded(name: str, check: Callable[[], tuple[bool | None, str]]) -> Check:

@@ -29,12 +29,11 @@ QUANTITIES = {
     "lifetime": "lifetime",
     "temperature": "temperature",
 }
+WITH_ERROR = ("laser_fwhm", "psf_fwhm", "lifetime")  # whose errors are carried on
 CAMERA = ("gain", "offset", "read_noise", "excess_noise")
 FIXABLE = {
     "diffusion_length": "diffusion_length",
-    "diffusivity": "diffusivity",
     "lifetime": "lifetime",
-    "width": "length",
     "centre_x": "length",
     "centre_y": "length",
     "amplitude": "dimensionless",
@@ -101,9 +100,9 @@ def build(settings: FitSettings) -> Experiment:
         raise InputError(lost[0].reason + more)
     given: dict[str, Any] = {name: _quantity(settings, name) for name in QUANTITIES}
     if settings.laser is not None:
-        given["laser"] = read_image(settings.laser, **_laser_options(settings))
+        given["laser"] = read_image(settings.laser, **_optics_options(settings))
     if settings.psf is not None:
-        given["psf"] = read_image(settings.psf, **_said({"pixel_size": settings.pixel_size}))
+        given["psf"] = read_image(settings.psf, **_optics_options(settings))
     if settings.landscape is not None:
         given["landscape"] = _landscape(settings)
     if settings.background is not None:
@@ -150,15 +149,15 @@ def _landscape(settings: FitSettings) -> Map:
 
 
 def _camera(settings: FitSettings) -> dict[str, Any]:
-    """What holds for every image of this camera, the laser's included."""
+    """What holds for every image of this camera, those of laser and PSF included."""
     given = {name: getattr(settings, name) for name in CAMERA}
     numbers = {name: _number("--" + name.replace("_", "-"), text) for name, text in given.items() if text is not None}
     saturation = None if settings.saturation is None else _number("--saturation", settings.saturation)
     return {**numbers, "saturation": saturation, "pixel_size": settings.pixel_size}
 
 
-def _laser_options(settings: FitSettings) -> ImageOptions:
-    """The same camera took the laser's image; region and mask belong to the film's images alone."""
+def _optics_options(settings: FitSettings) -> ImageOptions:
+    """The same camera took the images of laser and PSF; region and mask belong to the film's images alone."""
     return _said({**_camera(settings), "dark": settings.dark, "flat": settings.flat})
 
 
@@ -174,17 +173,19 @@ def _quantity(settings: FitSettings, name: str) -> float | tuple[float, float] |
     value, sign, error = re.sub(r"\+/?-", "±", text).partition("±")
     if not sign:
         return parse_quantity(text, QUANTITIES[name], name=option)
+    if name not in WITH_ERROR:
+        raise InputError(
+            f"{option}: {text!r} has an error, which is not carried on; give the value with its unit alone"
+        )
     unit = re.sub(r"^[\s\d.eE+-]+", "", error)
-    pair = [_parse_sized(part, unit, name, option) for part in (value, error.removesuffix(unit))]
-    return pair[0], pair[1]
-
-
-def _parse_sized(number: str, unit: str, name: str, option: str) -> float:
-    """A number and a unit; the physical range is checked by `Experiment`, as an error may be small beyond it."""
-    one = parse_quantity(f"1 {unit}", {"lifetime": "time"}.get(name, "length"), name=option) if unit else None
-    if one is None:
+    if not unit:
         raise InputError(f'{option}: no unit after ±; write it like "5.0 ± 0.1 ns"')
-    return one * _number(option, number.strip())
+    _number(option, value.strip())  # of the value, only the unit behind the error may follow
+    size = _number(option, error.removesuffix(unit).strip())
+    house = parse_quantity(f"{value.strip()} {unit}", QUANTITIES[name], name=option)
+    # An error may be far smaller than any value: its unit alone is read, and its sign is checked by `Experiment`.
+    one = parse_quantity(f"1 {unit}", {"lifetime": "time"}.get(name, "length"), name=option)
+    return house, one * size
 
 
 def _number(option: str, text: str) -> float:

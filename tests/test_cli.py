@@ -17,7 +17,9 @@ import tifffile
 import excidiff.inverse
 from excidiff.inverse import cli
 from excidiff.inverse.demo import Film, write_demo
+from excidiff.inverse.job import build
 from excidiff.inverse.results.result import FitResult
+from excidiff.inverse.settings import FitSettings
 from excidiff.solver.solution import SolverError
 
 SMALL = Film(pixels=(64, 72), photons=40_000, laser_photons=100_000, spots=2)
@@ -163,6 +165,11 @@ def test_a_pixel_size_is_never_assumed(tmp_path, capsys):
         (("--pixel-size", "40 mm"), "did you mean 40 nm"),
         (("--lifetime", "5 um"), "unit of another kind"),
         (("--laser-fwhm", "300 px"), "counts pixels"),
+        (("--laser-fwhm", "300 ± 5 mm"), "did you mean 300 nm"),
+        (("--lifetime", "5.0 ± 0.1 s"), "5 s lies outside"),
+        (("--lifetime", "5.0 ± 0.1"), "no unit after ±"),
+        (("--laser-wavelength", "532 ± 1 nm", "--emission-wavelength", "700 nm"), "error, which is not carried on"),
+        (("--temperature", "295 ± 1 K"), "error, which is not carried on"),
         (("--gain", "two"), "--gain 'two' is not a number"),
         (("--gain", "-1"), "gain"),
         (("--region", "1,2,3"), "--region '1,2,3' is not x0,x1,y0,y1"),
@@ -171,6 +178,8 @@ def test_a_pixel_size_is_never_assumed(tmp_path, capsys):
         (("--laser-wavelength", "500 nm"), "--emission-wavelength"),
         (("--fix", "backgruond=1"), "nearest known one is 'background'"),
         (("--fix", "background"), "has no value"),
+        (("--fix", "diffusivity=0.1 cm^2/s"), "no such parameter"),
+        (("--fix", "width=300 nm"), "no such parameter"),
         (("--mask", "absent.tif"), "absent.tif"),
         (("--laser", "absent.tif"), "absent.tif"),
         (("--device", "gpu"), "finds no GPU"),
@@ -287,13 +296,41 @@ def test_the_demo_is_seeded_and_kept(tmp_path, capsys):
 
 def test_the_doctor_is_content(capsys):
     assert cli.main(["doctor"]) == cli.OK
-    assert "all well" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "all well" in text
+    assert "pip install" not in text  # no extra is of use yet
 
 
 def test_the_doctor_finds_a_broken_solver(capsys, monkeypatch):
     monkeypatch.setattr("excidiff.inverse.doctor._exact_image", lambda count: np.ones((count, count)))
     assert cli.main(["doctor"]) == cli.BAD_INPUT
     assert "FAIL" in capsys.readouterr().out
+
+
+def test_a_report_stopped_halfway_does_not_claim_to_be_untouched(out, capsys, monkeypatch):
+    """`report` draws in place, so that the usual "nothing was written" would be untrue."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("excidiff.inverse.job.draw_result", stop)
+    assert cli.main(["report", str(out)]) == cli.INTERRUPTED
+    message = " ".join(capsys.readouterr().err.split())
+    assert "nothing was written" not in message
+    assert "may be drawn in part; the result itself is untouched" in message
+
+
+def test_the_camera_took_the_psf_too(demo):
+    """What is said of the camera holds for --psf as it does for --laser."""
+    laser = str(demo / "laser.tif")
+    camera = {"gain": "2", "excess_noise": "2", "saturation": "1e4"}
+    given = FitSettings(images=(str(demo / "spot_000.tif"),), laser=laser, psf=laser, **camera)
+    experiment = build(given)
+    assert experiment.laser is not None
+    assert experiment.psf is not None
+    assert experiment.psf.camera == experiment.laser.camera
+    assert experiment.psf.camera.gain == 2
+    np.testing.assert_array_equal(experiment.psf.counts, experiment.laser.counts)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of this kind are POSIX")
