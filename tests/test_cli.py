@@ -323,9 +323,8 @@ def test_a_report_stopped_halfway_does_not_claim_to_be_untouched(out, capsys, mo
 def test_the_camera_took_the_psf_too(demo):
     """What is said of the camera holds for --psf as it does for --laser."""
     laser = str(demo / "laser.tif")
-    camera = {"gain": "2", "excess_noise": "2", "saturation": "1e4"}
-    given = FitSettings(images=(str(demo / "spot_000.tif"),), laser=laser, psf=laser, **camera)
-    experiment = build(given)
+    images = (str(demo / "spot_000.tif"),)
+    experiment = build(FitSettings(images=images, laser=laser, psf=laser, gain="2", excess_noise="2", saturation="1e4"))
     assert experiment.laser is not None
     assert experiment.psf is not None
     assert experiment.psf.camera == experiment.laser.camera
