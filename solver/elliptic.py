@@ -19,6 +19,11 @@ from excidiff.solver.multigrid import Hierarchy
 MAX_ITERATIONS = 500
 
 
+def unsolved(rtol: float, dtype) -> float:
+    """The relative residual beyond which a solve has failed: its tolerance, with room for rounding."""
+    return max(10 * rtol, 1e3 * float(jnp.finfo(dtype).eps))
+
+
 class Effort(NamedTuple):
     """What a solve took: conjugate-gradient `iterations` and the relative `residual` reached, recomputed at the end."""
 
@@ -28,6 +33,8 @@ class Effort(NamedTuple):
 
 def solve(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift=0.0, rtol: float, guess: Map | None = None):
     """(v, Effort) with (A + shift) v = rate, both in the symmetric variable.
+
+    A residual that stays too large is told in `Effort`; in a derivative, where nobody looks at it, v is NaN instead.
 
     Differentiable in `operator`, `shift` and `rate`, any number of times, forward and in reverse; `hierarchy` and
     `guess` only steer the way to the solution.
@@ -46,7 +53,9 @@ def solve(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift=0.0, rto
         return _conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, weight, start)
 
     def transposed(_, b):
-        return _conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, 1.0 / weight, jnp.zeros_like(b))
+        start = jnp.zeros_like(b)
+        v, effort = _conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, 1.0 / weight, start)
+        return jnp.where(effort.residual <= unsolved(rtol, b.dtype), v, jnp.nan), effort
 
     return lax.custom_linear_solve(matvec, rate, forward, transposed, has_aux=True)
 

@@ -231,7 +231,8 @@ def _first_step(slope: Map, v: Map, g: Map, size, rtol: float, end) -> Array:
     """A first step well inside the fastest change at the start: the error control makes it longer or shorter."""
     slope = size(slope)
     present = jnp.where(size(v) > 0, size(v), size(g) * end)
-    return jnp.minimum(end, (rtol**0.25) * present / _positive(slope))
+    step = (rtol**0.25) * present / _positive(slope)
+    return jnp.where(slope > 0, jnp.minimum(end, step), end)
 
 
 def _positive(x: Array) -> Array:

@@ -82,7 +82,7 @@ class Medium(eqx.Module):
             self.diffusivity = _field("diffusivity", diffusivity, zero="maps")
         self.lifetime = _field("lifetime", lifetime, infinite=True)
         self.landscape = None if landscape is None else _field("landscape", landscape, signed=True)
-        if self.landscape is not None and self.landscape.ndim != 2:
+        if self.landscape is not None and np.ndim(self.landscape) != 2:
             raise InputError(
                 "Medium(landscape=…): expected a map of grid.shape in meV; a constant energy moves nothing"
             )

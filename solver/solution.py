@@ -33,6 +33,7 @@ class Result(IntEnum):
     negative = 4
     imbalance = 5
     singular = 6
+    error = 7
 
 
 REASONS = {
@@ -43,6 +44,7 @@ REASONS = {
     Result.not_finite: "a value that is not a number appeared; look for extreme values in the medium or the source",
     Result.negative: "the density is negative beyond rounding; ask for a smaller rtol",
     Result.imbalance: "excitons generated and excitons lost do not balance; ask for a smaller rtol",
+    Result.error: "the errors of the time steps add up to more than rtol; the figure is what was reached",
     Result.singular: "nothing removes excitons, so there is no steady state; give a finite lifetime or a quencher",
 }
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from excidiff.solver import elliptic, transforms
+from excidiff.solver.elliptic import unsolved
 from excidiff.solver.flux import Operator, assemble
 from excidiff.solver.grid import Grid
 from excidiff.solver.medium import Medium, check_medium
@@ -94,8 +95,8 @@ def verdict(density: Array, source: Array, stats: dict, rtol: float) -> Array:
     eps = float(jnp.finfo(density.dtype).eps)
     checks = (
         (Result.not_finite, ~jnp.all(jnp.isfinite(density))),
-        (Result.iterations, stats["residual"] > max(10 * rtol, 1e4 * eps)),
-        (Result.imbalance, stats["imbalance"] > max(10 * rtol, 1e4 * eps)),
+        (Result.iterations, stats["residual"] > unsolved(rtol, density.dtype)),
+        (Result.imbalance, stats["imbalance"] > max(rtol, 1e4 * eps)),
         (Result.negative, is_negative(density, source, rtol)),
     )
     result = jnp.asarray(Result.converged.value)

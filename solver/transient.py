@@ -107,16 +107,18 @@ def _solve(medium, initial, source, grid, times, rtol, solve_rtol, max_steps, in
         density = _modes(medium, initial, source, grid, times, integrate)
         zero = jnp.zeros((), initial.dtype)
         stats = {"error": zero, "steps": zero, "iterations": zero}
-        done = jnp.asarray(True)
+        done = kept = jnp.asarray(True)
     else:
         operator = assemble(medium, grid)
         v, rate = operator.symmetric(initial), None if source is None else operator.symmetric(source)
         settings = {"rtol": rtol, "solve_rtol": solve_rtol, "max_steps": max_steps, "integrate": integrate}
         frames, stats, done = march(operator, v, rate, times, **settings)
         density = jax.vmap(operator.density)(frames)
+        kept = stats["error"] <= rtol
     result = jnp.asarray(Result.converged.value)
     for failed, code in (
         (is_negative(density, initial if source is None else jnp.minimum(initial, source), rtol), Result.negative),
+        (~kept, Result.error),
         (~done, Result.steps),
         (~jnp.all(jnp.isfinite(density)), Result.not_finite),
     ):

@@ -92,6 +92,11 @@ def test_running_out_of_steps_is_a_failure_and_nan_under_a_trace():
     assert jnp.isnan(traced).all()
 
 
+def test_nothing_stays_nothing():
+    """An empty film has no fastest change to step by, and no error: zeros at every time."""
+    assert not evolve(Medium(0.05 * ONES, 2.0), jnp.zeros(GRID.shape), GRID, TIMES).density.any()
+
+
 @pytest.mark.parametrize("times", [[], [1.0, 0.5], [-1.0], [np.nan], 3.0])
 def test_bad_times_are_refused(times):
     with pytest.raises(InputError, match="times"):

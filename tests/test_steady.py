@@ -111,6 +111,7 @@ BAD = {
     "lifetime": ({"diffusivity": 0.1, "lifetime": -1.0}, "lifetime"),
     "shape": ({"diffusivity": np.ones((3, 4)), "lifetime": 5.0}, r"\(3, 4\) on a grid of shape \(20, 17\)"),
     "not finite": ({"diffusivity": 0.1, "lifetime": 5.0, "landscape": np.full(GRID.shape, np.nan)}, "expected finite"),
+    "flat landscape": ({"diffusivity": 0.1, "lifetime": 5.0, "landscape": 5.0}, "moves nothing"),
     "range": ({"diffusivity": 0.1, "lifetime": 5.0, "landscape": 4e4 * np.eye(20, 17)}, "1200 kT"),
 }
 
