@@ -63,14 +63,14 @@ def failed(name: str, reason: str) -> Measurement:
     return Measurement(kind="image", file=name, status="failed", reason=reason)
 
 
-def mean_length(batch: Batch, optics: Optics) -> tuple[Estimate, float]:
-    """The weighted mean diffusion length and the χ² of the images about it.
+def mean_length(batch: Batch, optics: Optics) -> tuple[Estimate, float | None]:
+    """The weighted mean diffusion length and the χ² of the images about it; None where there is no mean to be about.
 
-    The mean is of log L, whose error does not grow with its value; an average of L itself would lean to the small ones.
+    The mean is of log L: an average of L itself, weighted with errors that grow with it, would lean to the small ones.
     """
     measured = batch.averaged
     if len(measured) == 1 or any(m.length.stderr is None for m in measured):
-        return measured[0].length, 0.0
+        return measured[0].length, None
     lengths = np.array([m.length.value for m in measured], float)
     relative = np.array([m.length.stderr for m in measured], float) / lengths
     shared = np.stack([_shared(m, optics) for m in measured])

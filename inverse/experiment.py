@@ -178,7 +178,8 @@ class Experiment:
             *say.on_identifiability(length, lifetime, self.gates is not None),
             *say.on_deconvolution(length, deconvolved),
             *say.on_optics(batch.averaged[0], optics),
-            *(say.on_scatter(batch.averaged, chi2, length.value) if length.value is not None else []),
+            *say.on_limits(batch.measured, batch.averaged),
+            *say.on_scatter(batch.averaged, chi2, length.value),
             *say.on_noise(batch.measured),
             *say.on_blind(batch.measured),
         ]

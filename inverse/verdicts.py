@@ -68,10 +68,10 @@ def on_optics(measured: Measured, optics: Optics) -> list[str]:
     return [sentence]
 
 
-def on_scatter(measured: Sequence[Measured], chi2: float, mean: float) -> list[str]:
+def on_scatter(measured: Sequence[Measured], chi2: float | None, mean: float | None) -> list[str]:
     """Whether the images agree with each other within their fit errors; which of them stand out."""
     freedom = len(measured) - 1
-    if freedom < 1:
+    if freedom < 1 or chi2 is None or mean is None:
         return []
     chance = chi2_tail(chi2, freedom)
     if chance >= 0.01:
@@ -93,6 +93,28 @@ def on_images(measurements: Sequence[Measurement], used: int) -> list[str]:
     )
     if left_out:
         said.append("Flagged images are left out of the mean.")
+    return said
+
+
+def on_limits(measured: Sequence[Measured], averaged: Sequence[Measured]) -> list[str]:
+    """Images that could be fitted but whose length has no error, so that the mean does without them."""
+    good = [m for m in measured if m.measurement.status == "fitted"] or list(measured)
+    if len(averaged) > 1 and all(m.length.at_bound for m in averaged):
+        return [
+            f"None of the {len(averaged)} images determines the diffusion length, so there is no mean: what is given "
+            f"is from the first of them, {averaged[0].measurement.file}."
+        ]
+    out = [m for m in good if m not in averaged]
+    limits = [m for m in out if m.length.at_bound and m.length.interval95 and m.length.interval95[0] is None]
+    said = []
+    if limits:
+        verb = "gives" if len(limits) == 1 else "give"
+        said.append(
+            f"{len(limits)} of {len(good)} images {verb} only an upper limit and {'is' if verb == 'gives' else 'are'} "
+            "not in the mean, which is then too large for the film."
+        )
+    if len(out) > len(limits):
+        said.append(f"{len(out) - len(limits)} of {len(good)} images give L without an error and are not in the mean.")
     return said
 
 

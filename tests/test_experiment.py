@@ -168,6 +168,18 @@ def test_no_diffusion_gives_an_upper_limit(laser):
     assert any("upper limit" in verdict for verdict in result.verdicts)
 
 
+def test_images_that_give_only_an_upper_limit_are_told(laser, spots):
+    """One beside two that have a length is not in the mean, and that is said; two alone have no mean to agree with."""
+    none = [shoot(seed, file=f"none_{seed}", **{**SPOT, "length": 0.0}) for seed in (31, 33)]
+    some = Experiment(images=[*spots[:2], none[0]], laser=laser).fit()
+    assert any(verdict.startswith("1 of 3 images gives only an upper limit") for verdict in some.verdicts)
+    assert any("The 2 images agree" in verdict for verdict in some.verdicts)
+    both = Experiment(images=none, laser=laser).fit()
+    assert both.parameters["diffusion_length"].stderr is None
+    assert not any("agree" in verdict for verdict in both.verdicts)
+    assert any("no mean" in verdict and "none_31" in verdict for verdict in both.verdicts)
+
+
 def test_profile_interval_agrees_with_fisher(laser, spots):
     """At 1e5 photons the likelihood is nearly normal in log L: both ends within 10 % of the half-width."""
     fisher = Experiment(images=spots[:1], laser=laser).fit().parameters["diffusion_length"].interval95
