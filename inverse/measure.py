@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.film import fit_landscape
 from excidiff.inverse.fit.landscape import Landscape
+from excidiff.inverse.fit.limits import SMALLEST_LENGTH
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import OPTICAL, UNITS, Constraints, outer, scale
 from excidiff.inverse.fit.quality import goodness_of, misfit, suspected_gain
@@ -148,6 +149,8 @@ def _length(fit: SpotFit, simple: Estimate, interval: str) -> Estimate:
     own, error = float(fit.values[index]), fit.error("diffusion_length")
     width = float(np.log(fit.value("width")))
     zero, far = width + np.log(1e-3), width + np.log(1e4)
+    if _on_set_bound(fit):
+        return simple
     near_zero = fit.at_bound == ("diffusion_length",) or error > NEAR_ZERO or not fit.moving[index]
     if near_zero and fit.profiled("diffusion_length", zero) < RISE_ONE_SIDED:
         step = max(0.05, min(error, 0.5)) if fit.moving[index] else 0.5
@@ -158,6 +161,14 @@ def _length(fit: SpotFit, simple: Estimate, interval: str) -> Estimate:
         low, high = _bound(fit, own, -error * 2, zero), _bound(fit, own, error * 2, far)
         return Estimate(simple.value, simple.stderr, (low, high), UNITS["diffusion_length"])
     return simple
+
+
+def _on_set_bound(fit: SpotFit) -> bool:
+    """Whether a bound that was set holds L: any but the smallest length that is looked for."""
+    if "diffusion_length" not in fit.at_bound:
+        return False
+    smallest = fit.value("diffusion_length") < 1.5 * SMALLEST_LENGTH * fit.value("width")
+    return bool(fit.slope[fit.names.index("diffusion_length")] >= 0) or not smallest
 
 
 def _bound(fit: SpotFit, own: float, step: float, limit: float, rise: float | None = None) -> float | None:

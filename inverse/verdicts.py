@@ -17,6 +17,12 @@ def on_identifiability(length: Estimate, lifetime: Given | None, gated: bool) ->
         return ["The time gates determine diffusivity and lifetime each on its own; L = √(Dτ) follows from them."]
     if length.at_bound:
         upper = None if length.interval95 is None else length.interval95[1]
+        if length.interval95 is not None and length.value in length.interval95:
+            sense = "larger" if upper is None else "smaller"
+            return [
+                f"The diffusion length ended on the bound that was set ({length.value:.4g} µm); "
+                f"the data want it {sense}."
+            ]
         if upper is None:
             return [
                 "The diffusion length ended on a bound: the image and what is known of the spot do not determine it."
@@ -105,7 +111,7 @@ def on_limits(measured: Sequence[Measured], averaged: Sequence[Measured]) -> lis
             f"is from the first of them, {averaged[0].measurement.file}."
         ]
     out = [m for m in good if m not in averaged]
-    limits = [m for m in out if m.length.at_bound and m.length.interval95 and m.length.interval95[0] is None]
+    limits = [m for m in out if m.length.at_bound and _is_limit(m.length)]
     said = []
     if limits:
         verb = "gives" if len(limits) == 1 else "give"
@@ -116,6 +122,10 @@ def on_limits(measured: Sequence[Measured], averaged: Sequence[Measured]) -> lis
     if len(out) > len(limits):
         said.append(f"{len(out) - len(limits)} of {len(good)} images give L without an error and are not in the mean.")
     return said
+
+
+def _is_limit(length: Estimate) -> bool:
+    return length.interval95 is not None and length.interval95[0] is None and length.value not in length.interval95
 
 
 def on_noise(measured: Sequence[Measured]) -> list[str]:

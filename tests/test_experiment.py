@@ -168,6 +168,23 @@ def test_no_diffusion_gives_an_upper_limit(laser):
     assert any("upper limit" in verdict for verdict in result.verdicts)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "sides", "sense"),
+    [
+        ((None, 0.4), (0.4, None), "larger"),
+        ((None, 0.01), (0.01, None), "larger"),
+        ((0.6, None), (None, 0.6), "smaller"),
+    ],
+)
+def test_a_bound_that_was_set_is_no_upper_limit(laser, spots, bounds, sides, sense):
+    """L = 0.45 held by a bound, be it next to zero: the interval lies beyond it, and nothing is said of zero."""
+    result = Experiment(images=spots[:1], laser=laser, bounds={"diffusion_length": bounds}).fit()
+    found = result.parameters["diffusion_length"].interval95
+    assert [side and round(side, 9) for side in found] == list(sides)
+    assert any("bound that was set" in verdict and sense in verdict for verdict in result.verdicts)
+    assert not any("compatible" in verdict for verdict in result.verdicts)
+
+
 def test_images_that_give_only_an_upper_limit_are_told(laser, spots):
     """One beside two that have a length is not in the mean, and that is said; two alone have no mean to agree with."""
     none = [shoot(seed, file=f"none_{seed}", **{**SPOT, "length": 0.0}) for seed in (31, 33)]
