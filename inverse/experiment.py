@@ -97,7 +97,13 @@ class Experiment:
             _ = image.spacing
             check_same_pixels(image, self.images[0])
         for name in ("laser_fwhm", "psf_fwhm", "lifetime", "laser_wavelength", "emission_wavelength"):
+            if name.endswith("wavelength") and isinstance(getattr(self, name), tuple | list):
+                raise InputError(f"{name} = {getattr(self, name)!r}; give one number in µm, without an error")
             _given(getattr(self, name), name)
+        if len({image.uncertainty is None for image in self.images}) > 1:
+            raise InputError("some images carry an uncertainty and others do not: fit the two kinds apart")
+        if self.gates is not None and isinstance(self.lifetime, tuple | list) and self.lifetime[1]:
+            raise InputError("a lifetime with an error cannot be given beside gates: give it without, or leave it out")
         if self.tied and self.laser is None:
             raise InputError(f"tied = {self.tied}: a centre can only be tied to the laser image, and none was given")
         self.constraints.check(STEADY if self.gates is None else GATED)
@@ -124,7 +130,8 @@ class Experiment:
     def fit(self, progress: Progress | None = None) -> FitResult:
         """Fit everything in double precision, whatever JAX is set to; `progress(done, all, name)` is called per image.
 
-        A bad image among several is flagged or failed and the others fitted. Raises InputError where nothing is left.
+        A bad image among several is flagged or failed and the others fitted; where all of several fail, the result has
+        status "failed" and no parameters. A single image that cannot be fitted raises InputError or SolverError.
         """
         with jax.enable_x64(True):
             return self._fit(progress)
@@ -175,7 +182,7 @@ class Experiment:
         lifetime = _given(self.lifetime, "lifetime")
         spoken = [
             *say.on_images(measurements, len(batch.averaged)),
-            *say.on_identifiability(length, lifetime, self.gates is not None),
+            *say.on_identifiability(length, lifetime or self._fixed_lifetime(), self.gates is not None),
             *say.on_deconvolution(length, deconvolved),
             *say.on_optics(batch.averaged[0], optics),
             *say.on_limits(batch.measured, batch.averaged),
@@ -233,6 +240,10 @@ class Experiment:
             "camera": {name: getattr(self.images[0].camera, name) for name in ("gain", "offset", "read_noise",
                        "excess_noise", "gain_known")},
         }  # fmt: skip
+
+    def _fixed_lifetime(self) -> Given | None:
+        value = self.fixed.get("lifetime")
+        return None if value is None else Given(float(value))
 
     def _all_images(self) -> list[Image]:
         return [*self.images, *(image for image in (self.laser, self.psf) if image is not None)]

@@ -13,6 +13,8 @@ MISMATCH = 0.05  # relative error of the spot's width for which its effect on L 
 
 def on_identifiability(length: Estimate, lifetime: Given | None, gated: bool) -> list[str]:
     """What of D, τ and L the data determine."""
+    if gated and lifetime is not None:
+        return [f"The time gates determine the diffusivity with the lifetime that was given, {lifetime.value:.4g} ns."]
     if gated:
         return ["The time gates determine diffusivity and lifetime each on its own; L = √(Dτ) follows from them."]
     if length.at_bound:
@@ -65,7 +67,7 @@ def on_optics(measured: Measured, optics: Optics) -> list[str]:
         f"(a PSF grows with the wavelength), L would be {abs(shift):.1%} {sense}."
     )
     ratio = optics.wavelength_ratio
-    if ratio != 1 and optics.psf is None:
+    if ratio < 1 and optics.psf is None and optics.laser is not None:
         most = abs(follow) * (1 / ratio - 1)
         sentence += (
             f" The emission's wavelength is {1 / ratio - 1:.1%} longer than the laser's and no PSF was given: L may be "
