@@ -259,7 +259,9 @@ class Experiment:
             if self.laser is None
             else "The laser image was fitted with a Gaussian and a background; its width's likelihood multiplies in."
         )
-        interval = "from the profile likelihood" if self.interval == "profile" else "are symmetric in log L"
+        interval = "are symmetric in log L"
+        if self.interval == "profile" and self.gates is None:
+            interval = "of each image's diffusion length are from its profile likelihood, others symmetric in log L"
         model = UNIFORM if self.landscape is None else ON_LANDSCAPE
         return METHODS.format(
             model=model, noise="Poisson" if noise == "poisson" else "Gaussian", optics=optics, interval=interval
