@@ -11,10 +11,14 @@ from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.landscape import Landscape
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import Constraints
-from excidiff.inverse.fit.uncertainty import NORMAL_95, weighted_mean
+from excidiff.inverse.fit.uncertainty import NORMAL_95, chi2_tail, weighted_mean
 from excidiff.inverse.measure import Measured, measure
 from excidiff.inverse.results.result import Estimate, Measurement
 from excidiff.solver.solution import InputError, SolverError
+
+ROUNDS = 5
+SETTLED = 0.01  # of the standard error
+DISAGREE = 0.01  # probability of the images' χ² below which they do not have one length
 
 Progress = Callable[[int, int, str], None]
 """(images done, images in all, name of the one just done)."""
@@ -64,20 +68,48 @@ def failed(name: str, reason: str) -> Measurement:
 
 
 def mean_length(batch: Batch, optics: Optics) -> tuple[Estimate, float | None]:
-    """The weighted mean diffusion length and the χ² of the images about it; None where there is no mean to be about.
+    """The diffusion length of all images together and their χ² about a common one; None where there is no mean.
 
-    The mean is of log L: an average of L itself, weighted with errors that grow with it, would lean to the small ones.
+    Images that agree have one length, and it is the maximum of their joint likelihood: from a common log L, every
+    image says by its own slope and curvature there where it wants to be, and the weighted mean of that is the next
+    common log L. Where they do not agree, it is a mean of their own lengths whose weights take the scatter in.
     """
     measured = batch.averaged
     if len(measured) == 1 or any(m.length.stderr is None for m in measured):
         return measured[0].length, None
     lengths = np.array([m.length.value for m in measured], float)
-    relative = np.array([m.length.stderr for m in measured], float) / lengths
-    shared = np.stack([_shared(m, optics) for m in measured])
-    mean = weighted_mean(np.log(lengths), relative**2, shared, optics.known.precision)
-    value, span = float(np.exp(mean.value)), NORMAL_95 * mean.stderr
-    interval = (value * float(np.exp(-span)), value * float(np.exp(span)))
-    return Estimate(value, value * mean.stderr, interval, "um"), mean.chi2
+    variances = (np.array([m.length.stderr for m in measured], float) / lengths) ** 2
+    shared = np.stack([_shared(m, optics, m.fit.response[_length(m)]) for m in measured])
+    precision = optics.known.precision
+    common = weighted_mean(np.log(lengths), variances, shared, precision)
+    for _ in range(ROUNDS):
+        found = [m.fit.at("diffusion_length", common.value) for m in measured]
+        steps, variances = (np.array(column) for column in list(zip(*found, strict=True))[:2])
+        shared = np.stack([_shared(m, optics, row) for m, (_, _, row) in zip(measured, found, strict=True)])
+        before, common = common, weighted_mean(common.value + np.clip(steps, -1, 1), variances, shared, precision)
+        if abs(common.value - before.value) < SETTLED * common.stderr:
+            break
+    value, relative = float(np.exp(common.value)), common.stderr
+    if chi2_tail(common.chi2, len(measured) - 1) < DISAGREE:
+        value, relative = _scattered_mean(lengths, variances, shared @ precision @ shared.T)
+    span = float(np.exp(NORMAL_95 * relative))
+    return Estimate(value, value * relative, (value / span, value * span), "um"), common.chi2
+
+
+def _scattered_mean(values, variances, common) -> tuple[float, float]:
+    """The mean of `values` that differ by more than their relative errors, and its relative error, `common` ones in.
+
+    Weights are 1/(own variance + τ²), τ² the variance between images (DerSimonian and Laird, Controlled Clinical Trials
+    7 (1986) 177), so that the errors, which depend on the values, matter the less the larger the differences are.
+    """
+    own = variances - np.diagonal(common)
+    weights = 1 / own
+    middle = float(weights @ values / weights.sum())
+    excess = float(weights @ (values / middle - 1) ** 2) - (values.size - 1)
+    between = max(0.0, excess / float(weights.sum() - (weights**2).sum() / weights.sum()))
+    weights = 1 / (own + between)
+    weights /= weights.sum()
+    return float(weights @ values), float(np.sqrt(weights @ (common + np.diag(own)) @ weights))
 
 
 def mean_deconvolved(batch: Batch, laser: Given) -> Estimate:
@@ -115,8 +147,10 @@ def overall_goodness(measured: Sequence[Measured]) -> dict[str, float | int | No
     return {"deviance_ratio": ratio, "z": z, "p_value": erfc(abs(z) / sqrt(2)), **counted}
 
 
-def _shared(measured: Measured, optics: Optics) -> Float64[np.ndarray, " k"]:
-    """Covariance of log L with what the laser image tells all fits."""
-    names = measured.fit.names
-    length = names.index("diffusion_length")
-    return np.array([measured.fit.covariance[length, names.index(name)] for name in optics.known.names])
+def _length(measured: Measured) -> int:
+    return measured.fit.names.index("diffusion_length")
+
+
+def _shared(measured: Measured, optics: Optics, row: Float64[np.ndarray, " P"]) -> Float64[np.ndarray, " k"]:
+    """Covariance of log L, `row`, with what the laser image tells all fits."""
+    return np.array([row[measured.fit.names.index(name)] for name in optics.known.names])

@@ -22,7 +22,7 @@ from excidiff.inverse.files.data import Image, check_same_pixels
 from excidiff.inverse.files.readers import Map
 from excidiff.inverse.fit.film import ON_LANDSCAPE, UNIFORM, landscape_optics
 from excidiff.inverse.fit.landscape import Landscape, landscape_of
-from excidiff.inverse.fit.optics import Calibration, Given, Optics, resolve_optics
+from excidiff.inverse.fit.optics import Calibration, Given, Optics, noise_of, resolve_optics
 from excidiff.inverse.fit.parameters import GATED, STEADY, Constraints
 from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.uncertainty import NORMAL_95
@@ -106,6 +106,10 @@ class Experiment:
             raise InputError("a lifetime with an error cannot be given beside gates: give it without, or leave it out")
         if self.tied and self.laser is None:
             raise InputError(f"tied = {self.tied}: a centre can only be tied to the laser image, and none was given")
+        if self.tied and self.laser is not None and any(image.shape != self.laser.shape for image in self.images):
+            raise InputError(
+                f"tied = {self.tied}: images and laser image must show the same field; their shapes differ"
+            )
         self.constraints.check(STEADY if self.gates is None else GATED)
         _gates(self.gates, self.images)
         _ = self.film
@@ -137,7 +141,7 @@ class Experiment:
             return self._fit(progress)
 
     def _fit(self, progress: Progress | None) -> FitResult:
-        noise = "gaussian" if self.images[0].uncertainty is not None else self.noise
+        noise = noise_of(self.images[0], self.noise)
         ratio = 1.0
         if self.laser_wavelength is not None and self.emission_wavelength is not None:
             ratio = self.laser_wavelength / self.emission_wavelength
@@ -147,7 +151,7 @@ class Experiment:
             self.psf,
             _given(self.psf_fwhm, "psf_fwhm"),
             wavelength_ratio=ratio,
-            noise=noise,
+            noise=self.noise,
             tied=tuple(self.tied),
         )
         if self.film is not None:
@@ -171,26 +175,27 @@ class Experiment:
     def _result(self, batch: Batch, optics: Optics, noise: str) -> FitResult:
         measurements = (*batch.measurements, *(failed(name, reason) for name, reason in self.unreadable))
         settings = self.settings()
-        methods = self._methods(noise)
         laser = None if optics.laser is None else _laser_measurement(optics.laser)
         if not batch.measured:
             reasons = tuple(say.on_images(measurements, 0))
             return FitResult("failed", self._model(), reasons, optics.warnings, measurements=measurements, laser=laser,
-                             settings=settings, methods=methods)  # fmt: skip
+                             settings=settings, methods=self._methods(noise, limited=False))  # fmt: skip
         length, chi2 = mean_length(batch, optics)
         deconvolved = mean_deconvolved(batch, optics.width)
         lifetime = _given(self.lifetime, "lifetime")
         spoken = [
             *say.on_images(measurements, len(batch.averaged)),
             *say.on_identifiability(length, lifetime or self._fixed_lifetime(), self.gates is not None),
-            *say.on_deconvolution(length, deconvolved),
+            *say.on_deconvolution(length, deconvolved, uniform=self.film is None),
             *say.on_optics(batch.averaged[0], optics),
             *say.on_limits(batch.measured, batch.averaged),
             *say.on_scatter(batch.averaged, chi2, length.value),
+            *say.on_spot(batch.averaged, optics),
             *say.on_noise(batch.measured),
             *say.on_blind(batch.measured),
         ]
         notes = dict.fromkeys((*optics.warnings, *(note for m in batch.measured for note in m.notes)))
+        notes |= dict.fromkeys(say.on_stacks(self.images, chi2) if self.gates is None else ())
         whole = all(entry.status == "fitted" for entry in measurements)
         return FitResult(
             status="converged" if whole else "partial",
@@ -203,7 +208,7 @@ class Experiment:
             goodness=overall_goodness(batch.averaged),
             laser=laser,
             settings=settings,
-            methods=methods,
+            methods=self._methods(noise, limited=length.at_bound),
         )
 
     def _parameters(self, batch, length, deconvolved, lifetime, optics) -> dict[str, Estimate]:
@@ -214,7 +219,8 @@ class Experiment:
         else:
             found |= {"diffusivity": _diffusivity(length, lifetime), "lifetime": _lifetime(lifetime)}
         found["deconvolved_length"] = deconvolved
-        found["laser_fwhm"] = _number(optics.source, "fitted" if optics.laser else "given")
+        seen = "laser_image_fwhm" if optics.laser is not None and optics.psf is None else "laser_fwhm"
+        found[seen] = _number(optics.source, "fitted" if optics.laser else "given")
         if optics.psf is not None:
             found["psf_fwhm"] = _number(optics.psf, "fitted" if optics.psf_image else "given")
         if len(batch.measurements) == 1:
@@ -253,14 +259,16 @@ class Experiment:
         film = "uniform film" if self.landscape is None else "film with an energy landscape"
         return f"{film}, linear, {timing}, Gaussian spot"
 
-    def _methods(self, noise: str) -> str:
+    def _methods(self, noise: str, *, limited: bool) -> str:
         optics = (
             "The laser is a Gaussian of given width."
             if self.laser is None
             else "The laser image was fitted with a Gaussian and a background; its width's likelihood multiplies in."
         )
         interval = "are symmetric in log L"
-        if self.interval == "profile" and self.gates is None:
+        if limited:
+            interval = "are one-sided where a limit is given, from the profile likelihood, others symmetric in log L"
+        elif self.interval == "profile" and self.gates is None:
             interval = "of each image's diffusion length are from its profile likelihood, others symmetric in log L"
         model = UNIFORM if self.landscape is None else ON_LANDSCAPE
         return METHODS.format(
@@ -330,7 +338,7 @@ def _laser_measurement(laser: Calibration) -> Measurement:
         file=laser.image.name,
         status="fitted" if laser.reason is None else "flagged",
         reason=laser.reason,
-        parameters={"laser_fwhm": seen, **estimates(fit)},
+        parameters={"laser_image_fwhm": seen, **estimates(fit)},
         goodness=laser.goodness,
         pixel_size=laser.image.spacing,
         window=window(laser.image),

@@ -13,7 +13,7 @@ from excidiff.inverse.fit.landscape import Landscape
 from excidiff.inverse.fit.limits import SMALLEST_LENGTH
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import OPTICAL, UNITS, Constraints, outer, scale
-from excidiff.inverse.fit.quality import goodness_of, misfit, suspected_gain
+from excidiff.inverse.fit.quality import Tension, at_odds, goodness_of, misfit, suspected_gain, tension
 from excidiff.inverse.fit.rescale import with_gain
 from excidiff.inverse.fit.spot import SpotFit, fit_film, fit_gaussian, summed
 from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
@@ -26,13 +26,15 @@ ZERO_COUNTS_95 = 3.0  # ln 20: a Poisson mean that gives nothing with 5 % probab
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One image (or movie of gates) with its fit; `slope` is d log L/d log s at fixed data."""
+    """One image (or movie of gates) with its fit; `slope` is d log L/d log s at fixed data, `spot` what the data alone
+    say of the spot's log s where a laser was measured."""
 
     measurement: Measurement
     fit: SpotFit
     gaussian: SpotFit
     notes: tuple[str, ...]
     slope: float
+    spot: Tension | None
 
     @property
     def length(self) -> Estimate:
@@ -62,10 +64,10 @@ def measure(
         rescaled = [with_gain(image, gain) for image in images]
         images = [image for image, _ in rescaled]
         fit, gaussian, told = _fit(images, optics, constraints, noise, gates, landscape)
-        found = goodness_of(fit)
+        found = goodness_of(fit, rescaled=True)
         notes.append(rescaled[0][1])
     notes += told
-    reason = misfit(fit, found)
+    reason = misfit(fit, found) or at_odds(fit, optics.known) or _held(fit, constraints)
     parameters = estimates(fit, interval)
     parameters["deconvolved_length"] = deconvolved_length(gaussian, fit, optics.width, images[0].spacing)
     measurement = Measurement(
@@ -79,7 +81,14 @@ def measure(
         window=window(images[0]),
         **pictures(fit),
     )
-    return Measured(measurement, fit, gaussian, tuple(notes), _follow(fit))
+    return Measured(measurement, fit, gaussian, tuple(notes), _follow(fit), tension(fit, optics.known))
+
+
+def _held(fit: SpotFit, constraints: Constraints) -> str | None:
+    """That a parameter ended on a limit nobody set, which only a length, a decay and a background may."""
+    free = ("diffusion_length", "diffusivity", "lifetime", "background", *constraints.bounds)
+    names = [name.replace("_", " ") for name in fit.at_bound if name not in free]
+    return f"the fit ended on the limit of {' and '.join(names)}: is the spot in the image?" if names else None
 
 
 def _fit(images, optics, constraints, noise, gates, landscape):
@@ -190,7 +199,7 @@ def _product(fit: SpotFit) -> Estimate:
 def deconvolved_length(gaussian: SpotFit, fit: SpotFit, laser: Given, size: tuple[float, float]) -> Estimate:
     """√(FWHM² − FWHM_laser²)/2.3548 = √(w² − s²) from the least-squares Gaussian of the image; error by propagation.
 
-    The error of w is that of plain least squares under the fitted model's variances: (JᵀJ)⁻¹ JᵀVJ (JᵀJ)⁻¹.
+    The error of w is that of least squares under the fitted model's variances.
     """
     width = gaussian.value("width")
     square = width**2 - laser.value**2
@@ -204,17 +213,30 @@ def deconvolved_length(gaussian: SpotFit, fit: SpotFit, laser: Given, size: tupl
 
 
 def _least_squares_error(gaussian: SpotFit, fit: SpotFit, size: tuple[float, float]) -> float:
-    """The relative error of the width that plain least squares finds: (JᵀJ)⁻¹ JᵀVJ (JᵀJ)⁻¹, J at pixel centres."""
+    """The relative error of the width that least squares finds: H⁻¹ JᵀWVWJ H⁻¹, W its weights, at pixel centres.
+
+    H = JᵀWJ − Σ W r ∂²f, with r = µ − f: the spot is no Gaussian f, and JᵀWJ alone would promise too small an error.
+    Derivatives are along (log w, x/w, y/w, log amplitude, background).
+    """
     ny, nx = gaussian.used.shape[1:]
     width, amplitude = gaussian.value("width"), gaussian.value("amplitude")
     x = ((np.arange(nx) - (nx - 1) / 2) * size[1] - gaussian.value("centre_x"))[None, :] / width
     y = ((np.arange(ny) - (ny - 1) / 2) * size[0] - gaussian.value("centre_y"))[:, None] / width
     r2 = x**2 + y**2
     bell = np.exp(-r2 / 2) * amplitude * size[0] * size[1] / (2 * np.pi * width**2)
-    used = gaussian.used[0]
-    jacobian = np.stack([part * used for part in (bell * (r2 - 2), bell * x, bell * y, bell, 1.0)]).reshape(5, -1)
-    inverse = np.linalg.pinv(jacobian @ jacobian.T)
-    law = np.where(gaussian.used[0], pictures(fit)["variance"], 0.0).ravel()
+    shown = pictures(fit)
+    weight = gaussian.used[0] / gaussian.floor[0]
+    jacobian = np.stack([part * np.ones_like(bell) for part in (bell * (r2 - 2), bell * x, bell * y, bell, 1.0)])
+    jacobian = jacobian.reshape(5, -1)
+    rest = (weight * (shown["model"] - gaussian.expected[0]) * bell).ravel()
+    bends = {(0, 0): (r2 - 2) ** 2 - 2 * r2, (0, 1): x * (r2 - 4), (0, 2): y * (r2 - 4), (0, 3): r2 - 2,
+             (1, 1): x**2 - 1, (1, 2): x * y, (1, 3): x, (2, 2): y**2 - 1, (2, 3): y, (3, 3): 1.0}  # fmt: skip
+    hessian = (jacobian * weight.ravel()) @ jacobian.T
+    for (i, j), bend in bends.items():
+        hessian[i, j] -= (rest * np.broadcast_to(bend, bell.shape).ravel()).sum()
+        hessian[j, i] = hessian[i, j]
+    inverse = np.linalg.pinv(hessian)
+    law = (weight**2 * np.where(gaussian.used[0], shown["variance"], 0.0)).ravel()
     return float(np.sqrt(inverse[0] @ ((jacobian * law) @ jacobian.T) @ inverse[0]))
 
 

@@ -1,13 +1,21 @@
 """What the fit means, in sentences: what the data cannot tell, what to add, what to distrust."""
 
+from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
+from excidiff.inverse.batch import DISAGREE
+from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import UNITS
+from excidiff.inverse.fit.quality import AT_ODDS
+from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.uncertainty import chi2_tail
 from excidiff.inverse.measure import Measured
 from excidiff.inverse.results.result import Estimate, Measurement
 
+LISTED = 4  # images that are named one by one when they go wrong
 MISMATCH = 0.05  # relative error of the spot's width for which its effect on L is told
 
 
@@ -36,12 +44,13 @@ def on_identifiability(length: Estimate, lifetime: Given | None, gated: bool) ->
         ]
     told = "A steady image fixes the diffusion length L = √(Dτ) only, not the diffusivity D and the lifetime τ apart"
     if lifetime is None:
-        return [f"{told}: any D and τ with the same product fit alike. Add the lifetime, or a decay, to obtain D."]
+        cure = "Give the lifetime, from a decay of this film, to obtain D."
+        return [f"{told}: any D and τ with the same product fit alike. {cure}"]
     error = f" ± {lifetime.stderr:.3g}" if lifetime.stderr else ""
     return [f"{told}: D = L²/τ rests on the lifetime that was given, {lifetime.value:.4g}{error} ns."]
 
 
-def on_deconvolution(length: Estimate, deconvolved: Estimate) -> list[str]:
+def on_deconvolution(length: Estimate, deconvolved: Estimate, *, uniform: bool) -> list[str]:
     """How far Gaussian width subtraction is from the full model."""
     if length.value is None or length.at_bound:
         return []
@@ -49,9 +58,12 @@ def on_deconvolution(length: Estimate, deconvolved: Estimate) -> list[str]:
         return ["The image's Gaussian width is no larger than the laser's: width subtraction gives no length at all."]
     away = deconvolved.value / length.value - 1
     side = "less" if away < 0 else "more"
+    why = "a spot spread by diffusion and decay is not a Gaussian"
+    if not uniform:
+        why = "it knows nothing of the landscape, nor that a spot spread by diffusion and decay is not a Gaussian"
     return [
         f"Gaussian width subtraction would give {deconvolved.value:.4g} µm, {abs(away):.1%} {side} than the diffusion "
-        f"length {length.value:.4g} µm of the full model: a spot spread by diffusion and decay is not a Gaussian."
+        f"length {length.value:#.4g} µm of the full model: {why}."
     ]
 
 
@@ -61,6 +73,8 @@ def on_optics(measured: Measured, optics: Optics) -> list[str]:
     if length.value is None or length.at_bound or not follow:
         return []
     shift = -follow * MISMATCH
+    if abs(shift) > 0.5:
+        return [f"The length hangs on the width of the spot: were that {MISMATCH:.0%} wider, L would be another one."]
     sense = "smaller" if shift > 0 else "larger"
     sentence = (
         f"If the emission were blurred so that its spot without diffusion is {MISMATCH:.0%} wider than assumed "
@@ -82,26 +96,69 @@ def on_scatter(measured: Sequence[Measured], chi2: float | None, mean: float | N
     if freedom < 1 or chi2 is None or mean is None:
         return []
     chance = chi2_tail(chi2, freedom)
-    if chance >= 0.01:
+    words = "p < 1e-10" if chance < 1e-10 else f"p = {chance:.1g}"
+    if chance >= DISAGREE:
         return [f"The {len(measured)} images agree with each other within their fit errors (p = {chance:.2g})."]
     far = [m for m in measured if m.length.stderr and abs((m.length.value or mean) - mean) > 4 * m.length.stderr]
     names = f" Furthest off: {', '.join(m.measurement.file for m in far[:5])}." if far else ""
     return [
-        f"The images differ by {(chi2 / freedom) ** 0.5:.2g} times their fit errors (p = {chance:.1g}): the "
-        "film or the focus varies from place to place, and the error of the mean does not cover that; see the "
-        f"scatter.{names}"
+        f"The images differ by {(chi2 / freedom) ** 0.5:.3g} times their fit errors ({words}): the film or the focus "
+        f"varies from place to place, and the error of the mean does not cover that; see the scatter.{names}"
+    ]
+
+
+def on_spot(measured: Sequence[Measured], optics: Optics) -> list[str]:
+    """Whether the images together contradict the laser, where none does so by itself (that one is flagged)."""
+    found = [m.spot for m in measured if m.spot is not None]
+    if len(found) < 2 or any(abs(one.pull) > AT_ODDS for one in found):
+        return []
+    precision = np.array([1 / one.variance for one in found])
+    value = float(precision @ np.array([one.value for one in found]) / precision.sum())
+    told = float(np.log(optics.width.value))
+    pull = (value - told) / float(np.sqrt(1 / precision.sum() + (optics.width.stderr / optics.width.value) ** 2))
+    if abs(pull) <= AT_ODDS:
+        return []
+    asked, given = (FWHM * float(np.exp(width)) for width in (value, told))
+    return [
+        f"Images and laser contradict each other: the images ask for a spot of {asked:.4g} µm FWHM before diffusion, "
+        f"the laser says {given:.4g} µm, {abs(pull):.1f} standard deviations away; do not trust the length. Check focus, "
+        "magnification and pixel size of both."
+    ]
+
+
+def on_stacks(images: Sequence[Image], chi2: float | None) -> list[str]:
+    """That the frames of one file were taken as images of their own, where that does not go well."""
+    frames = Counter(image.file for image in images if image.frame is not None)
+    told = [f"{file}: its {count} frames" for file, count in frames.items() if count > 2]
+    if not told or (chi2 is not None and chi2_tail(chi2, len(images) - 1) >= DISAGREE):
+        return []
+    return [
+        f"{'; '.join(told)} were fitted as steady images, each on its own. If they are time gates after a pulse, they "
+        "belong together: Experiment(images=..., gates=...) in Python."
     ]
 
 
 def on_images(measurements: Sequence[Measurement], used: int) -> list[str]:
     """Which images are flagged or failed, and why."""
-    said = [f"{entry.file} is {entry.status}: {entry.reason}." for entry in measurements if entry.status != "fitted"]
+    bad = [entry for entry in measurements if entry.status != "fitted"]
+    said = [f"{entry.file} {_became(entry)}: {_without(entry.file, entry.reason)}." for entry in bad[:LISTED]]
+    if len(bad) > LISTED:
+        said.append(f"{len(bad) - LISTED} more images were flagged or failed likewise; each has its reason below.")
     left_out = sum(entry.status == "flagged" for entry in measurements) and used < sum(
         entry.status != "failed" for entry in measurements
     )
     if left_out:
         said.append("Flagged images are left out of the mean.")
     return said
+
+
+def _became(entry: Measurement) -> str:
+    return "failed" if entry.status == "failed" else f"is {entry.status}"
+
+
+def _without(file: str, reason: str | None) -> str:
+    """A reason without the name that stands before it already."""
+    return (reason or "").removeprefix(f"{file}: ")
 
 
 def on_limits(measured: Sequence[Measured], averaged: Sequence[Measured]) -> list[str]:
@@ -135,8 +192,8 @@ def on_noise(measured: Sequence[Measured]) -> list[str]:
     if all(m.fit.noise_known for m in measured):
         return []
     return [
-        "The noise was estimated from the residuals, as no uncertainty came with the data: the errors rest on it, and "
-        "the goodness of the fit cannot be judged."
+        "No uncertainty came with the data: the errors are those that the residuals show, and the goodness of the fit "
+        "cannot be judged. For counts of photons, the Poisson law gives smaller errors and a test."
     ]
 
 

@@ -31,6 +31,7 @@ LIGHT = 3.0  # standard deviations of the laser: where its light ends
 BLOCK = 32  # cells: grids are rounded up to this, so that images of one film share a compiled program
 BYTES_PER_CELL = 500  # the compiled model asks for 354 (solve, slopes, hierarchy), maps and their copies for the rest
 STEEP = 2.0  # kT per cell
+SENSELESS = 20.0  # kT per cell, beyond which nothing of a fit would mean anything
 ROOM = 295.0  # K, taken and said where a landscape comes without a temperature
 
 
@@ -171,6 +172,11 @@ def cut_cells(
             f"wall is felt; beyond the map of {size} its edge values are continued."
         )
     steps = [np.abs(np.diff(energy, axis=axis)).max() / (BOLTZMANN * landscape.temperature) for axis in (0, 1)]
+    if max(steps) > SENSELESS:
+        raise InputError(
+            f"{landscape.file}: the landscape steps by {max(steps):.3g} kT from one cell of {hx:.3g} µm to the next, "
+            "which no fit can follow; is it the landscape, and in meV?"
+        )
     if max(steps) > STEEP:
         notes.append(
             f"{landscape.file}: the landscape steps by up to {max(steps):.2g} kT from one cell of {hx:.3g} µm to the "

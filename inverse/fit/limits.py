@@ -57,8 +57,8 @@ def knowledge_of(
         "lifetime": (1e-9, 1e12),
         "width": (0.05 * min(size_x, size_y), 4 * half.max()) if width is None else (width / 4, width * 4),
         "psf_width": (1e-6 * (width or 1), width or 1),
-        "centre_x": (-half[0], half[0]),
-        "centre_y": (-half[1], half[1]),
+        "centre_x": (-2 * half[0], 2 * half[0]),  # a spot may lie just outside, and its tail inside
+        "centre_y": (-2 * half[1], 2 * half[1]),
         "amplitude": (1e-9 * bright, 1e6 * bright),
         "background": (darkest, np.inf),
     }

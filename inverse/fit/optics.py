@@ -104,16 +104,25 @@ def resolve_optics(
 
 
 def calibrate(image: Image, noise: str, what: str) -> Calibration:
-    """Fit a Gaussian and a background to the image of the laser or of a point; estimate its gain if need be."""
+    """Fit a Gaussian and a background to the image of the laser or of a point; estimate its gain if need be.
+
+    `noise` holds for an image without an uncertainty of its own.
+    """
+    noise = noise_of(image, noise)
     fit = fit_gaussian(image, noise)
     found = goodness_of(fit)
     gain, note = suspected_gain(fit, found), None
     if gain is not None:
         image, note = with_gain(image, gain)
         fit = fit_gaussian(image, noise)
-        found = goodness_of(fit)
+        found = goodness_of(fit, rescaled=True)
     reason = misfit(fit, found)
     return Calibration(image, fit, found, None if reason is None else f"as a Gaussian {what} spot, {reason}", note)
+
+
+def noise_of(image: Image, asked: str) -> str:
+    """The noise law of one image: Gaussian if it brought an uncertainty, else what was asked for."""
+    return "gaussian" if image.uncertainty is not None else asked
 
 
 def _fwhm(fit: SpotFit) -> Given:

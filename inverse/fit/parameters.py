@@ -26,6 +26,7 @@ UNITS = {
     "width": "um",
     "psf_width": "um",
     "laser_fwhm": "um",
+    "laser_image_fwhm": "um",
     "psf_fwhm": "um",
     "centre_x": "um",
     "centre_y": "um",
@@ -80,10 +81,14 @@ class Constraints:
         lower, upper = lower.copy(), upper.copy()
         for name, (low, high) in self.bounds.items():
             index = names.index(name)
+            natural = lower[index], upper[index]
             if low is not None and (low > 0 or name not in POSITIVE):
                 lower[index] = max(lower[index], inner(name, low))
             if high is not None:
                 upper[index] = min(upper[index], inner(name, high))
+            if lower[index] > upper[index]:
+                ends = " to ".join(f"{outer(name, float(end)):.3g}" for end in natural)
+                raise InputError(f"bounds of {name} = ({low}, {high}): this image can tell {ends} {UNITS[name]} only")
         return lower, upper
 
 

@@ -6,15 +6,18 @@ pixels alike and without likeness between neighbours. A wrong model shows the op
 
 from dataclasses import dataclass
 from math import erfc, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from excidiff.inverse.fit.likelihood import goodness
+from excidiff.inverse.fit.limits import Known
 from excidiff.inverse.fit.spot import SpotFit
+from excidiff.inverse.fit.start import FWHM
 
 BAD_FIT = 4.0  # standard deviations of the deviance from its expectation
-NOT_PHOTONS = 1.15  # ratio of the deviance to its expectation, either way, that asks for another gain
+NOT_PHOTONS = 1.03  # ratio of the deviance to its expectation, either way, that asks for another gain
+AT_ODDS = 4.0  # standard deviations between what two measurements say
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,33 @@ class Dispersion:
         return bool(alike and abs(self.likeness) < max(5 * self.likeness_error, 0.01))
 
 
-def goodness_of(fit: SpotFit) -> dict[str, Any]:
-    """deviance_ratio, p_value, z, photons, pixels, masked. The first three: None if the noise came from the fit."""
+class Tension(NamedTuple):
+    """What the data alone say of a known number, in the fit's own: their value, its variance, and how far off it is."""
+
+    value: float
+    variance: float
+    pull: float
+
+
+def tension(fit: SpotFit, known: Known, name: str = "width") -> Tension | None:
+    """Whether the data contradict what is `known` of `name`; None where it is exact or they say nothing of it.
+
+    From a prior (θ₀, σ₀²) the fit came to (θ̂, σ̂²): the data's own part has the precision 1/σ̂² − 1/σ₀², and
+    θ̂ − θ₀ the variance σ₀² − σ̂² if both agree.
+    """
+    at, index = known.names.index(name), fit.names.index(name)
+    before, after = float(known.covariance[at, at]), float(fit.response[index, index])
+    if not (fit.moving[index] and 0 < after < before * (1 - 1e-6)):
+        return None
+    moved, gained = float(fit.values[index] - known.mean[at]), before - after
+    return Tension(float(known.mean[at]) + moved * before / gained, before * after / gained, moved / sqrt(gained))
+
+
+def goodness_of(fit: SpotFit, *, rescaled: bool = False) -> dict[str, Any]:
+    """deviance_ratio, p_value, z, photons, pixels, masked.
+
+    The first three are None where the size of the noise came from the fit, as a `rescaled` gain did.
+    """
     used = fit.used
     photons, expected = fit.photons[used], fit.expected[used]
     background = fit.value("background")
@@ -58,6 +86,8 @@ def goodness_of(fit: SpotFit) -> dict[str, Any]:
         tests = {"deviance_ratio": chi2 / freedom, "z": z, "p_value": erfc(abs(z) / sqrt(2)), "deviance": chi2}
     else:
         tests = {"deviance_ratio": None, "z": None, "p_value": None, "noise": float(np.sqrt(fit.floor.mean()))}
+    if rescaled:
+        tests |= dict.fromkeys(("deviance_ratio", "z", "p_value"))
     return {**tests, **counted}
 
 
@@ -93,7 +123,7 @@ def suspected_gain(fit: SpotFit, found: dict[str, Any]) -> float | None:
     ratio, z = found["deviance_ratio"], found["z"]
     if fit.noise != "poisson" or fit.camera.gain_known or fit.camera.excess_noise != 1 or ratio is None:
         return None
-    if abs(z) < 5 or 1 / NOT_PHOTONS < ratio < NOT_PHOTONS:
+    if abs(z) < BAD_FIT or 1 / NOT_PHOTONS < ratio < NOT_PHOTONS:
         return None
     scatter = dispersion(fit)
     return scatter.overall * fit.camera.gain if scatter.structureless else None
@@ -108,11 +138,29 @@ def misfit(fit: SpotFit, found: dict[str, Any]) -> str | None:
         return None
     scatter = dispersion(fit)
     size = f"the deviance is {ratio:.3g} times what the noise explains (p = {found['p_value']:.1g})"
+    camera = fit.camera
     if z < 0:
-        return (
-            f"{size}: the counts scatter less than photons can; were they smoothed, averaged or rescaled? Give the gain"
-        )
+        advice = f"smoothed, averaged or rescaled? Check the gain of {camera.gain:.3g} counts per photoelectron"
+        if camera.excess_noise != 1:
+            advice += f" and the excess noise of {camera.excess_noise:.3g}"
+        elif scatter.structureless:
+            advice += f": the scatter suggests {scatter.overall * camera.gain:.3g}"
+        return f"{size}: the counts scatter less than photons can; were they {advice}"
     if scatter.likeness > 5 * scatter.likeness_error:
         return f"{size} and neighbouring pixels err alike: the model does not describe this image"
     where = "bright" if scatter.bright > scatter.dim else "dim"
     return f"{size}, most in the {where} pixels: check gain, offset and read noise, and the image for stray light"
+
+
+def at_odds(fit: SpotFit, known: Known) -> str | None:
+    """In words, that an image and what is known of the laser contradict each other; None where they do not."""
+    found = tension(fit, known)
+    if found is None or abs(found.pull) <= AT_ODDS:
+        return None
+    at = known.names.index("width")
+    told, error = FWHM * float(np.exp(known.mean[at])), float(np.sqrt(known.covariance[at, at]))
+    return (
+        f"image and laser contradict each other: the image asks for a spot of {FWHM * float(np.exp(found.value)):.4g} "
+        f"µm FWHM before diffusion, the laser says {told:.4g} ± {told * error:.2g} µm, {abs(found.pull):.1f} standard "
+        "deviations away; check focus, magnification and pixel size of both"
+    )

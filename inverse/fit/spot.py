@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float64
 from excidiff.inverse.files.data import Camera, Image
 from excidiff.inverse.fit import prediction
 from excidiff.inverse.fit.detector import Detector, detector_of
-from excidiff.inverse.fit.likelihood import Counts
+from excidiff.inverse.fit.likelihood import Counts, deviance
 from excidiff.inverse.fit.limits import Known, knowledge_of, start_within
 from excidiff.inverse.fit.optimise import Optimum, fit, moving
 from excidiff.inverse.fit.parameters import GATED, LASER, STEADY, Constraints, outer
@@ -33,16 +33,23 @@ GAUSSIAN_VIEW = np.array(
      [1.00, 1.03, 1.12, 1.27, 1.44, 1.53, 1.57, 1.58]]
 )  # fmt: skip
 WIDTHS_NEEDED = 3.0  # spot FWHMs that the image must be wide and high
+BY_CHANCE = 16.0  # beyond 2 log(pixels): a likelihood ratio that noise alone gives once in some thousand images
 
 
 @dataclass(frozen=True, eq=False)
 class SpotFit:
-    """One fit: parameters and covariance in the fit's own numbers, expected and measured photoelectrons."""
+    """One fit: parameters and covariance in the fit's own numbers, expected and measured photoelectrons.
+
+    `information` is that of the data alone, `precision` that of what was known before, `response` the inverse of both
+    together: how the parameters follow a change of either. It is their covariance, too, where the noise is known.
+    """
 
     names: tuple[str, ...]
     values: Float64[np.ndarray, " P"]
     covariance: Float64[np.ndarray, "P P"]
     information: Float64[np.ndarray, "P P"]
+    precision: Float64[np.ndarray, "P P"]
+    response: Float64[np.ndarray, "P P"]
     slope: Float64[np.ndarray, " P"]
     moving: Bool[np.ndarray, " P"]
     blind: tuple[str, ...]
@@ -70,9 +77,25 @@ class SpotFit:
         return float(np.sqrt(self.covariance[index, index]))
 
     def profiled(self, name: str, value: float) -> float:
-        """The deviance above its minimum with `name` held at the own number `value`, all else refitted."""
+        """The deviance above its minimum with `name` held at the own number `value`, all else refitted.
+
+        Where the noise is not known it is scaled so that its curvature is that of `covariance`.
+        """
         index = self.names.index(name)
-        return (self.again(held=index, value=value).objective - self.again().objective) / self.unit
+        rise = (self.again(held=index, value=value).objective - self.again().objective) / self.unit
+        own, simple = self.covariance[index, index], self.response[index, index]
+        return rise * (simple / own) if own > 0 else rise
+
+    def at(self, name: str, value: float) -> tuple[float, float, Float64[np.ndarray, " P"]]:
+        """From `name` held at the own number `value`, all else refitted: the step back to the optimum, its variance,
+        and the covariance of `name` with every parameter there."""
+        index = self.names.index(name)
+        there = self.again(held=index, value=value)
+        mobile = self.moving.copy()
+        mobile[index] = True
+        row = covariance(there.information / self.unit + self.precision, mobile).matrix[index]
+        own, simple = self.covariance[index, index], self.response[index, index]
+        return float(row @ there.slope) / self.unit, float(row[index]) * (own / simple if own > 0 else 1.0), row
 
 
 def steady_model(parameters, nodes, x_edges, y_edges, flat):
@@ -106,6 +129,7 @@ def fit_gaussian(image: Image, noise: str, *, least_squares: bool = False, narro
     start = np.array([np.log(guess.width), guess.x, guess.y, np.log(guess.amplitude), guess.background])
     noise, tolerance = ("gaussian", 1e-2) if least_squares else (noise, 1e-4)
     found = fit_spot(LASER, [image], start, noise, laser_model, np.zeros(0), tolerance=tolerance)
+    _check_spot(image, found)
     _check_field(image, found.value("width"), found.value("centre_x"), found.value("centre_y"))
     return found
 
@@ -184,13 +208,20 @@ def fit_spot(names, images, start, noise, model, nodes, known=None, constraints=
     unit = _noise_unit(best, counts, noise, images, int(mobile.sum()))
     information = best.information / unit
     cov = covariance(information + knowledge.precision, mobile)
+    noise_known = noise == "poisson" or images[0].uncertainty is not None
+    spread = cov.matrix
+    if not noise_known:
+        _, jacobian = model(jnp.asarray(values), *arguments)
+        spread = _sandwich(cov.matrix, knowledge.precision, np.asarray(jacobian), best.expected, counts, unit)
     rows, columns = shape
     cut = np.s_[:, :rows, :columns]
     return SpotFit(
         names=names,
         values=values,
-        covariance=cov.matrix,
+        covariance=spread,
         information=information,
+        precision=knowledge.precision,
+        response=cov.matrix,
         slope=slope / unit,
         moving=mobile,
         blind=tuple(names[i] for i in cov.blind),
@@ -202,7 +233,7 @@ def fit_spot(names, images, start, noise, model, nodes, known=None, constraints=
         camera=images[0].camera,
         detector=detector_of(images[0]),
         noise=noise,
-        noise_known=noise == "poisson" or images[0].uncertainty is not None,
+        noise_known=noise_known,
         converged=best.converged,
         steps=best.steps,
         unit=unit,
@@ -215,6 +246,16 @@ def _noise_unit(best, counts, noise, images, fitted):
     if noise != "gaussian" or images[0].uncertainty is not None:
         return 1.0
     return best.objective / max(float(counts.used.sum()) - fitted, 1.0)
+
+
+def _sandwich(response, precision, jacobian, expected, counts, unit):
+    """H⁻¹ (Σ r² ∂µ ∂µᵀ/V² + Λ) H⁻¹: errors that hold however large the noise of each pixel, from its own residual r.
+
+    Noise of unknown size need not be even, and that of photons is not (White, Econometrica 48 (1980) 817).
+    """
+    weight = counts.used * (counts.photons - np.asarray(expected)) / (counts.floor * unit)
+    pulls = jacobian.reshape(len(response), -1) * weight.reshape(-1)
+    return response @ (pulls @ pulls.T + precision) @ response
 
 
 @lru_cache(maxsize=1)
@@ -252,6 +293,25 @@ def _guess(image: Image, narrowest: float) -> Spot:
     if guess is None:
         raise InputError(f"{image.name}: no spot stands out of the background; check the file and the region")
     return guess
+
+
+def _check_spot(image: Image, found: SpotFit) -> None:
+    """Refuse an image whose spot is no surer than the brightest bump of even noise (FAULTS 5)."""
+    used = found.used[0]
+    photons, expected, floor = found.photons[0][used], found.expected[0][used], found.floor[0][used]
+    flat = np.ones(photons.size) if image.flat is None else image.flat[used]
+    even = flat * max(float(photons.sum() / flat.sum()), 1e-12 - 0.9 * float(floor.min()))
+    if found.noise == "poisson":
+        law = {"floor": found.detector.floor, "excess": found.camera.excess_noise}
+        ratio = float((deviance(photons, even, **law) - deviance(photons, expected, **law)).sum())
+    else:
+        left, right = (float(((photons - model) ** 2 / floor).sum()) for model in (even, expected))
+        ratio = photons.size * float(np.log(left / right)) if right > 0 else np.inf
+    if ratio < 2 * np.log(photons.size) + BY_CHANCE:
+        raise InputError(
+            f"{image.name}: no spot stands out of the background; the surest has {found.value('amplitude'):.3g} photons"
+            ", which noise alone may show: check that it is the right file, its region and its exposure"
+        )
 
 
 def _check_field(image: Image, width: float, x: float, y: float) -> None:
