@@ -121,8 +121,8 @@ def on_spot(measured: Sequence[Measured], optics: Optics) -> list[str]:
     asked, given = (FWHM * float(np.exp(width)) for width in (value, told))
     return [
         f"Images and laser contradict each other: the images ask for a spot of {asked:.4g} µm FWHM before diffusion, "
-        f"the laser says {given:.4g} µm, {abs(pull):.1f} standard deviations away; do not trust the length. Check focus, "
-        "magnification and pixel size of both."
+        f"the laser says {given:.4g} µm, {abs(pull):.1f} standard deviations away; do not trust the length. Check "
+        "focus, magnification and pixel size of both."
     ]
 
 
