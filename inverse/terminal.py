@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from excidiff.inverse.results.screen import WIDTH, goodness_in_words, images_in_words, rows, scatter_in_words
+from excidiff.inverse.results.screen import WIDTH, goodness_in_words, images_in_words, rows, scatter_in_words, state
+from excidiff.inverse.results.sentences import sentences
 
 COLOURS = {"converged": "green", "partial": "yellow", "failed": "red"}
+NARROW = 80  # columns below which a remark stands under its row
 EVERY = 5.0  # seconds between two lines of progress in a log
 
 
@@ -52,20 +54,25 @@ def show_result(result: Any) -> None:
 
     console = Console(highlight=False, width=min(Console().width, WIDTH + 4))
     colour = COLOURS.get(result.status, "white")
-    console.print(f"\n[bold {colour}]{result.status}[/]  {escape(images_in_words(result))}")
+    console.print(f"\n[bold {colour}]{state(result)}[/]  {escape(images_in_words(result))}")
     console.print(Padding(f"[dim]{escape(result.model)}[/]", (0, 0, 1, 2)))
     table = Table.grid(padding=(0, 3, 0, 0))
     for index, (name, value, note) in enumerate(rows(result)):
-        table.add_row(
-            escape(name), f"[bold{' ' + colour if index == 0 else ''}]{escape(value)}[/]", f"[dim]{escape(note)}[/]"
-        )
+        shown = f"[bold{' ' + colour if index == 0 else ''}]{escape(value)}[/]"
+        remark = f"[dim]{escape(note)}[/]"
+        if console.width >= NARROW:
+            table.add_row(escape(name), shown, remark)
+            continue
+        table.add_row(escape(name), shown)
+        if note:
+            table.add_row("", remark)
     console.print(Padding(table, (0, 0, 1, 2)))
     if fitness := goodness_in_words(result.goodness):
         console.print(f"  goodness of fit: {fitness}")
     for line in scatter_in_words(result):
-        console.print(f"  between images, {escape(line)}")
-    for sign, style, sentences in (("•", "cyan", result.verdicts), ("!", "yellow", result.warnings)):
-        for sentence in sentences:
+        console.print(Padding(escape(f"between images, {line}"), (0, 0, 0, 2)))
+    for sign, style, said in zip("•!", ("cyan", "yellow"), sentences(result), strict=True):
+        for sentence in said:
             notes = Table.grid(padding=(0, 1, 0, 0))
             notes.add_row(f"[{style}]{sign}[/]", escape(sentence))
             console.print(Padding(notes, (0, 0, 0, 2)))

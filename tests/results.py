@@ -1,5 +1,7 @@
 """Hand-made results for the tests of what is shown and saved: every status, every kind of gap."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from excidiff.inverse.results.result import Estimate, FitResult, Measurement
@@ -60,6 +62,24 @@ def laser():
         model=model,
         pixel_size=(PIXEL, PIXEL),
     )
+
+
+def at_most(upper, unit="um", value=None, **more):
+    """An estimate of which only an upper limit is known; its value is where the search ended."""
+    return Estimate(upper / 3 if value is None else value, None, (None, upper), unit, at_bound=True, **more)
+
+
+def narrow_film():
+    """A film whose two images are no wider than the laser: limits only, of L, D and the background."""
+    ends = {"diffusion_length": at_most(0.008, value=0.0025796), "background": at_most(0.02, "photons/pixel")}
+    images = [image(f"spot_{number}.tif") for number in range(2)]
+    images = [replace(entry, parameters={**entry.parameters, **ends}) for entry in images]
+    whole = film(tuple(images))
+    more = {
+        "diffusivity": at_most(2.2e-5, "um^2/ns", 2.295e-6, origin="derived"),
+        "lifetime": Estimate(2.9, unit="ns", origin="given"),
+    }
+    return replace(whole, parameters={**whole.parameters, **ends, **more}, scatter={}, verdicts=(), warnings=())
 
 
 def film(images=None):

@@ -3,14 +3,16 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from excidiff.inverse.results.figures import map_png, radial_profile
+from excidiff.inverse.results.figures import bar_ticks, map_png, overview, radial_profile
 from excidiff.inverse.results.report import report_page, write_figures
 from excidiff.inverse.results.result import Estimate, FitResult, Measurement
-from tests.results import film, image, laser
+from excidiff.inverse.results.scatter import scale, scatter_figure
+from tests.results import at_most, film, image, laser, length, narrow_film
 
 
 class Page(HTMLParser):
@@ -158,3 +160,110 @@ def test_masked_pixels_are_left_out():
 def test_a_profile_without_fitted_centre_finds_the_spot():
     profile = radial_profile(laser())
     assert profile.counts[0] == max(profile.counts)
+
+
+def test_where_only_a_limit_is_known_the_limit_is_shown():
+    """FAULTS 15: nowhere the value at which the search ended, nor a length or a percentage made from it."""
+    text = Page(report_page(narrow_film())).text
+    assert "< 0.0080 µm" in text
+    assert "diffusion length √(Dτ), upper limit (95 %)" in text
+    assert "< 2.2 × 10⁻⁵ µm²/ns (95 %)" in text
+    assert "< 0.00022 cm²/s" in text or "< 2.2 × 10⁻⁴ cm²/s" in text
+    assert "< 0.020 photons/pixel (95 %)" in text
+    assert "0.0025" not in text
+    assert "at its bound" not in text
+    assert "Three lengths" not in text
+
+
+def _axes_of(measurements, mean):
+    figure = scatter_figure(measurements, mean)
+    return figure.axes[0]
+
+
+def test_a_bad_image_does_not_squash_the_others():
+    """The scale is that of the accepted images; the flagged one stands at its edge, the failed one on the axis."""
+    good = [image(f"spot_{number}.tif", value=0.48 + 0.001 * number) for number in range(3)]
+    bad = image("far.tif", "flagged", "no spot", value=7.0)
+    lost = Measurement("image", "torn.tif", "failed", "torn")
+    low, high = scale([*good, bad, lost], length(0.481, 0.002))
+    assert 0.46 < low < 0.476
+    assert 0.486 < high < 0.5
+    axes = _axes_of([*good, bad, lost], length(0.481, 0.002))
+    assert axes.get_ylim() == (low, high)
+    places = {line.get_marker(): line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() in "^x"}
+    assert places == {"^": [3.0, 1.0], "x": [4.0, 0.0]}
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["spot_0", "spot_1", "spot_2", "far", "torn"]
+
+
+def test_limits_have_a_scale_of_their_own():
+    narrow = narrow_film().images
+    assert scale(narrow, None) == (0.0, 1.2 * 0.008)
+    assert scale([*narrow, image()], length(0.48, 0.002))[0] > 0.4
+    texts = _axes_of(narrow, at_most(0.008)).get_legend().get_texts()
+    assert {text.get_text() for text in texts} == {"limit (95 %)", "limit of the film"}
+
+
+def test_numbers_in_the_figure_are_those_of_the_headings():
+    """Many images stand with their numbers; so do their headings and their rows."""
+    series = tuple(image(f"spot_{number:02d}.tif") for number in range(13))
+    axes = _axes_of(series, length(0.48, 0.001))
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == [str(number) for number in range(1, 14)]
+    text = Page(report_page(film(series))).text
+    assert text.count("13 · spot_12.tif") == 2
+
+
+def test_paths_and_repeated_names_are_not_shown():
+    """A sentence names the file, once, not the way to it."""
+    lost = Measurement("image", "/far/away/torn.tif", "failed", "torn.tif: the file ends too early")
+    one = image("/far/away/spot.tif")
+    result = replace(film((one, lost)), verdicts=("/far/away/torn.tif is failed: torn.tif: the file ends too early.",))
+    text = Page(report_page(result)).text
+    assert "/far/away" not in text
+    assert "torn.tif is failed: the file ends too early." in text
+    assert "failed: the file ends too early" in text
+    assert "/far/away" not in repr(result)
+
+
+def test_one_doubtful_image_is_flagged_not_partial():
+    text = Page(report_page(film((image(status="flagged", reason="too dim"),)))).text
+    assert "The image was fitted, but see what is said of it below: 1 image" in text
+    assert "could not be used" not in text
+
+
+def test_settings_are_in_words():
+    camera = {"gain": 1.0, "offset": 0.0, "read_noise": 0.0, "excess_noise": 1.0, "gain_known": False}
+    settings = {"camera": camera, "pixel_size": [0.055, 0.055], "pixel_size_origin": "ImageJ", "lifetime": [2.9, 0.1],
+                "bounds": {"background": [None, 3.0]}, "background": "fit", "region": [10, 90, 5, 80]}  # fmt: skip
+    text = Page(report_page(replace(film(), settings=settings))).text
+    assert "gain not given, taken as 1; offset 0; read noise 0; excess noise 1" in text
+    assert "0.055 µm (ImageJ)" in text
+    assert "2.9 ± 0.1 ns" in text
+    assert "background at most 3" in text
+    assert "x 10 to 90, y 5 to 80 pixels" in text
+
+
+def test_colour_bars_have_few_numbers():
+    """On a square-root scale no two numbers of a bar overprint each other: a tenth of its height apart, or more."""
+    for top in (1.0, 7.0, 99.0, 531.0, 612.0, 40123.0):
+        ticks = np.array(bar_ticks(top))
+        assert 3 <= ticks.size <= 5
+        assert ticks[-1] <= 1.0001 * top
+        assert np.diff(np.sqrt(ticks / top)).min() > 0.12
+
+
+def test_the_overview_is_laid_out_without_overlap():
+    """Maps, bars and profile of one height, and no text of one reaches into another, for wide and for high images."""
+    one = image()
+    for counts in (one.counts, one.counts[:20], one.counts[:, :25]):
+        part = np.s_[: counts.shape[0], : counts.shape[1]]
+        assert one.model is not None
+        small = replace(one, counts=counts, model=one.model[part], mask=None)
+        figure = overview(small, laser())
+        figure.canvas.draw()
+        boxes = [axes.get_tightbbox() for axes in figure.axes]
+        boxes.sort(key=lambda box: box.x0)
+        assert all(left.x1 <= right.x0 + 1 for left, right in pairwise(boxes))
+        assert boxes[0].x0 >= 0
+        assert boxes[-1].x1 <= figure.bbox.x1
+        heights = {round(axes.get_position().height, 6) for axes in figure.axes}
+        assert len(heights) == 1

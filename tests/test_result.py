@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from excidiff.inverse.results.result import Estimate, FitResult, Measurement
+from excidiff.inverse.results.screen import WIDTH
+from excidiff.inverse.results.wording import estimate_in_words, interval, p_in_words
 from excidiff.solver.solution import InputError
-from tests.results import film
+from tests.results import at_most, film, narrow_film
 
 
 def test_json_has_the_schema_and_no_nan():
@@ -105,6 +107,45 @@ def test_one_screen_says_it_all():
     assert len(text.splitlines()) <= 24
     assert max(map(len, text.splitlines())) <= 120
     assert "<table>" in film()._repr_html_()
+
+
+def test_a_limit_on_one_screen():
+    """The terminal shows the limit, not where the search ended."""
+    text = repr(narrow_film())
+    assert "< 0.0080 µm (95 %)" in text
+    assert "upper limit" in text
+    assert "0.0025" not in text
+
+
+def test_one_screen_keeps_to_its_width():
+    assert max(map(len, repr(film()).splitlines())) <= WIDTH
+    assert "of 2 images" in repr(film())
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (Estimate(4.634e-5, 4.2e-7, unit="um^2/ns"), "(4.634 ± 0.042) × 10⁻⁵ µm²/ns"),
+        (Estimate(4.634e-5, unit="um^2/ns"), "4.634 × 10⁻⁵ µm²/ns"),
+        (Estimate(0.03104, 0.00011, unit="um^2/ns"), "0.03104 ± 0.00011 µm²/ns"),
+        (Estimate(-2e-4, 2e-3, unit="um"), "-0.0002 ± 0.0020 µm"),
+        (Estimate(0.0, unit="um"), "0 µm"),
+        (Estimate(None, unit="um"), "–"),
+        (at_most(0.008), "< 0.0080 µm (95 %)"),
+        (at_most(123.0), "< 120 µm (95 %)"),
+        (Estimate(0.1, None, (0.3, None), "um", at_bound=True), "> 0.30 µm (95 %)"),
+        (Estimate(0.3, None, (0.3, None), "um", at_bound=True), "0.3 µm"),  # a bound that was set
+    ],
+)
+def test_estimates_in_words(entry, words):
+    assert estimate_in_words(entry) == words
+
+
+def test_small_numbers_in_intervals_and_p_values():
+    assert interval((4.55e-5, 4.71e-5)) == "(4.550 to 4.710) × 10⁻⁵"
+    assert interval((None, 2e-5)) == "below 2 × 10⁻⁵"
+    assert p_in_words(1e-30) == "p < 1e-10"
+    assert p_in_words(0.414) == "p = 0.41"
 
 
 def test_residuals_are_in_standard_deviations():

@@ -1,18 +1,18 @@
-"""Figures of a fit, drawn from saved values: maps, radial profiles, values against image.
+"""Figures of a measurement, drawn from saved values: maps and radial profiles.
 
 Matplotlib is loaded when the first figure is drawn, and used without pyplot, so that nothing global changes. The
 colours are those of Okabe and Ito and the maps cividis and a blue-orange pair: they stay apart for colour-blind eyes.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.results.wording import label, unit_for_people
+from excidiff.inverse.results.wording import limit
 
 BLACK, BLUE, ORANGE, GREEN, GREY = "#1a1a1a", "#0072b2", "#d55e00", "#009e73", "#767676"
 SIGMAS = 4.0  # the colour scale of residuals ends here
@@ -22,6 +22,8 @@ _STYLE: Any = {
     "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
     "font.size": 10.0,
     "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
@@ -117,80 +119,54 @@ def draw_profile(axes: Any, measurement: Any, laser: Any = None) -> None:
         xlabel="distance from the centre (µm)", ylabel="photons per pixel",
     )  # fmt: skip
     _plain_decades(axes.yaxis)
-    _legend_above(axes)
+    legend_above(axes)
 
 
 def background(measurement: Any) -> float:
-    """The fitted background in photons per pixel; 0 when none was fitted."""
+    """The fitted background in photons per pixel; 0 when none was fitted, or where only a limit is known."""
     entry = measurement.parameters.get("background")
-    return 0.0 if entry is None or entry.value is None else float(entry.value)
-
-
-def draw_scatter(axes: Any, measurements: Sequence[Any], mean: Any, name: str = "diffusion_length") -> None:
-    """Each image's value with its error, the weighted mean with its own; flagged images hollow, failed ones crossed."""
-    labelled = set()
-    for index, measurement in enumerate(measurements):
-        entry = measurement.parameters.get(name)
-        if entry is None or entry.value is None:
-            axes.plot(index, 0.03, "x", color=ORANGE, transform=axes.get_xaxis_transform(), clip_on=False,
-                      label=None if "failed" in labelled else "no value")  # fmt: skip
-            labelled.add("failed")
-            continue
-        good = measurement.status == "fitted"
-        kind = "image, ± one standard error" if good else "flagged, not in the mean"
-        axes.errorbar(
-            index, entry.value, entry.stderr or 0.0, fmt="o", ms=5, lw=1.2, capsize=2,
-            color=BLUE if good else ORANGE, mfc=BLUE if good else "white",
-            label=None if kind in labelled else kind,
-        )  # fmt: skip
-        labelled.add(kind)
-    if mean is not None and mean.value is not None:
-        axes.axhline(mean.value, color=BLACK, lw=1.2, label="weighted mean")
-        if mean.stderr:
-            axes.axhspan(mean.value - mean.stderr, mean.value + mean.stderr, color=BLACK, alpha=0.13, lw=0,
-                         label="its standard error")  # fmt: skip
-        unit = unit_for_people(mean.unit)
-        axes.set_ylabel(f"{label(name)} ({unit})" if unit else label(name))
-    step = max(1, len(measurements) // 16)
-    axes.set_xticks(
-        range(0, len(measurements), step), [str(number) for number in range(1, len(measurements) + 1, step)]
-    )
-    axes.set_xlim(-0.6, len(measurements) - 0.4)
-    axes.set_xlabel("image")
-    _legend_above(axes)
+    return 0.0 if entry is None or entry.value is None or limit(entry) else float(entry.value)
 
 
 def overview(measurement: Any, laser: Any = None) -> Any:
-    """Image, model, residual in standard deviations, and radial profile of one measurement, as a Figure."""
-    with _style():
-        figure = _figure(12.0, 3.3)
-        image, model, residual = (figure.add_axes((left, 0.15, 0.17, 0.7)) for left in (0.05, 0.235, 0.49))
-        top = float(np.nanmax(measurement.counts))
+    """Image, model, residual in standard deviations, and radial profile of one measurement, as a Figure.
+
+    Laid out in inches from the image's own proportions: maps, colour bars and profile are of one height.
+    """
+    rows, columns = measurement.counts.shape
+    dy, dx = measurement.pixel_size or (1.0, 1.0)
+    proportion = min(max(rows * dy / (columns * dx), 0.5), 1.6)
+    width, height = (2.3, 2.3 * proportion) if proportion <= 1 else (2.3 / proportion**0.5, 2.3 * proportion**0.5)
+    left, below, above, gap, bar, numbers = 0.72, 0.52, 0.46, 0.14, 0.09, 0.62
+    starts = [left, left + width + gap]
+    starts += [starts[1] + width + 0.08, starts[1] + width + 0.08 + bar + numbers]  # the bar of photons, the residual
+    starts += [starts[3] + width + 0.08]
+    profile = starts[4] + bar + 1.02
+    whole, tall = profile + 3.1 + 0.1, height + below + above
+    with style():
+        figure = new_figure(whole, tall)
+
+        def place(x: float, across: float) -> Any:
+            return figure.add_axes((x / whole, below / tall, across / whole, height / tall))
+
+        top = max(float(np.nanmax(measurement.counts)), 1.0)
+        image, model, residual = (place(starts[number], width) for number in (0, 1, 3))
         _draw_map(image, measurement, measurement.counts, "image", 0.0, top)
         drawn = _draw_map(model, measurement, measurement.model, "model", 0.0, top)
-        figure.colorbar(drawn, cax=figure.add_axes((0.415, 0.2, 0.008, 0.6)), label="photons")
+        _draw_bar(figure, drawn, place(starts[2], bar), "photons", bar_ticks(top))
         drawn = _draw_map(residual, measurement, measurement.residual, "residual", -SIGMAS, SIGMAS)
-        bar = figure.add_axes((0.67, 0.2, 0.008, 0.6))
-        figure.colorbar(drawn, cax=bar, label="standard deviations", extend="both")
-        model.set(ylabel="", yticklabels=[])
-        residual.set(ylabel="", yticklabels=[])
-        draw_profile(figure.add_axes((0.765, 0.15, 0.23, 0.66)), measurement, laser)
+        _draw_bar(figure, drawn, place(starts[4], bar), "standard deviations", (-SIGMAS, -2, 0, 2, SIGMAS))
+        for axes in (model, residual):
+            axes.set(ylabel="", yticks=[])
+        draw_profile(place(profile, 3.1), measurement, laser)
     return figure
 
 
 def profile_figure(measurement: Any, laser: Any = None) -> Any:
     """The radial profile alone, as a Figure."""
-    with _style():
-        figure = _figure(4.3, 3.0)
+    with style():
+        figure = new_figure(4.3, 3.0)
         draw_profile(figure.add_axes((0.145, 0.155, 0.83, 0.7)), measurement, laser)
-    return figure
-
-
-def scatter_figure(measurements: Sequence[Any], mean: Any, name: str = "diffusion_length") -> Any:
-    """The values of all images with their weighted mean, as a Figure."""
-    with _style():
-        figure = _figure(7.2, 3.6)
-        draw_scatter(figure.add_axes((0.12, 0.13, 0.86, 0.7)), measurements, mean, name)
     return figure
 
 
@@ -220,7 +196,7 @@ def encode(figure: Any, kind: str) -> bytes:
     """A Figure as the bytes of a "png" or "svg" file, the same every time."""
     buffer = io.BytesIO()
     metadata: Mapping[str, Any] = {"Date": None, "Creator": "excidiff"} if kind == "svg" else {"Software": "excidiff"}
-    with _style():
+    with style():
         figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
     return buffer.getvalue()
 
@@ -234,7 +210,40 @@ def _draw_map(axes: Any, measurement: Any, values: Any, title: str, low: float, 
     colours, norm = _colours(low, high)
     drawn = axes.imshow(shown, cmap=colours, norm=norm, extent=extent, interpolation="nearest")
     axes.set(title=title, xlabel="x (µm)", ylabel="y (µm)")
+    ticks = _symmetric(min(-x[0], -y[0]))
+    axes.set(xticks=ticks, yticks=ticks)
     return drawn
+
+
+def _symmetric(reach: float) -> list[float]:
+    """Ticks at -a, 0, a with a round number a well inside ±reach."""
+    steps = [step * 10.0**power for power in range(-3, 5) for step in (1, 2, 5)]
+    step = max((step for step in steps if step <= 0.92 * reach), default=reach)
+    return [-step, 0.0, step]
+
+
+def _draw_bar(figure: Any, drawn: Any, axes: Any, words: str, ticks: Any) -> None:
+    """A colour bar as high as its map, with few numbers."""
+    bar = figure.colorbar(drawn, cax=axes, ticks=list(ticks))
+    bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])
+    bar.ax.minorticks_off()
+    bar.ax.tick_params(length=2.5, width=0.8, pad=2, labelsize=8.5)
+    bar.set_label(words, size=9, labelpad=3)
+    bar.outline.set_linewidth(0.0)  # type: ignore[operator]
+
+
+def bar_ticks(top: float) -> list[float]:
+    """Round numbers from 0 to `top` that stay apart on a square-root scale: 0, 100, 300, 600 or the like."""
+    unit = 10.0 ** np.floor(np.log10(top))
+    best = max((unit * step for step in (1, 2, 3, 4, 5, 6, 8) if unit * step <= 1.0001 * top), default=top)
+    rounded = [_round(best * share) for share in (0.1, 0.4)]
+    return [0.0, *(value for value in rounded if value < 0.7 * best), best]
+
+
+def _round(value: float) -> float:
+    """The nearest of 1, 2, 3, 5 times a power of ten."""
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(power * min((1, 2, 3, 5, 10), key=lambda step: abs(step * power - value)))
 
 
 def _colours(low: float, high: float) -> tuple[Any, Any]:
@@ -255,7 +264,7 @@ def _plain_decades(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _legend_above(axes: Any) -> None:
+def legend_above(axes: Any) -> None:
     """The legend over the axes, where it hides no data."""
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, fontsize=8.0, handlelength=1.3,
                 columnspacing=1.0, handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
@@ -279,14 +288,14 @@ def _distance_to_edge(measurement: Any, centre_x: float, centre_y: float) -> flo
     return max(0.0, float(min(gaps)))
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height))
 
 
 @contextmanager
-def _style() -> Any:
+def style() -> Any:
     """Our look, for the length of a block: fonts and line widths, as global settings that are put back."""
     import matplotlib
 

@@ -99,18 +99,24 @@ def paragraph(sentence: str) -> str:
     return f"<p>{text(sentence)}</p>" if sentence else ""
 
 
-def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], classes: Sequence[str] = ()) -> str:
-    """A table with column headers and row headers (the first cell of each row); `classes` gives each row its class."""
+def table(
+    caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], classes: Sequence[str] = (), *, kind: str = ""
+) -> str:
+    """A table with column headers and row headers (the first cell of each row).
+
+    `classes` gives each row its class, `kind` the table its own.
+    """
     if not rows:
         return ""
     header = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
     body = []
     for index, (first, *rest) in enumerate(rows):
-        kind = f' class="{classes[index]}"' if index < len(classes) and classes[index] else ""
+        state = f' class="{classes[index]}"' if index < len(classes) and classes[index] else ""
         cells = "".join(f"<td{_number(cell)}>{text(cell)}</td>" for cell in rest)
-        body.append(f'<tr{kind}><th scope="row">{text(first)}</th>{cells}</tr>')
+        body.append(f'<tr{state}><th scope="row">{text(first)}</th>{cells}</tr>')
+    opening = f'<table class="{kind}">' if kind else "<table>"
     return (
-        f'<div class="scroll"><table><caption>{text(caption)}</caption><thead><tr>{header}</tr></thead>'
+        f'<div class="scroll">{opening}<caption>{text(caption)}</caption><thead><tr>{header}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 

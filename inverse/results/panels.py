@@ -1,21 +1,27 @@
 """One measurement on the page: image, model and residual as bare pixels with a scale bar, and the radial profile."""
 
-from pathlib import PurePath
 from typing import Any
 
 from excidiff.inverse.results import figures, page
 from excidiff.inverse.results.screen import goodness_in_words
-from excidiff.inverse.results.wording import label, value_with_error
+from excidiff.inverse.results.sentences import file_name, reason
+from excidiff.inverse.results.wording import estimate_in_words, label
+
+VALUES = ("diffusion_length", "laser_image_fwhm", "laser_fwhm")
 
 
-def measurement_panels(measurement: Any, laser: Any = None) -> str:
-    """A measurement with its state, its values and its pictures, as HTML; one without data is named with its reason."""
-    head = f"<h3>{page.text(PurePath(measurement.file).name)}</h3>"
+def measurement_panels(measurement: Any, laser: Any = None, number: int | None = None) -> str:
+    """A measurement with its state, its values and its pictures, as HTML; one without data is named with its reason.
+
+    `number` is that of the image among all, as the figure of all images counts them.
+    """
+    title = file_name(measurement.file)
+    head = f"<h3>{page.text(title if number is None else f'{number} · {title}')}</h3>"
     if measurement.status != "fitted":
-        head += f'<p class="{measurement.status}">{measurement.status}: {page.text(measurement.reason or "")}</p>'
+        head += f'<p class="{measurement.status}">{measurement.status}: {page.text(reason(measurement))}</p>'
     if measurement.counts is None:
         return f'<article class="measurement">{head}</article>'
-    summary = [_phrase(measurement, name) for name in ("diffusion_length", "laser_fwhm")]
+    summary = [_phrase(measurement, name) for name in VALUES]
     summary.append(goodness_in_words(measurement.goodness))
     head += page.paragraph("; ".join(part for part in summary if part))
     return f'<article class="measurement">{head}<div class="panels">{_panels(measurement, laser)}</div></article>'
@@ -23,12 +29,12 @@ def measurement_panels(measurement: Any, laser: Any = None) -> str:
 
 def _phrase(measurement: Any, name: str) -> str:
     entry = measurement.parameters.get(name)
-    return "" if entry is None else f"{label(name)} {value_with_error(entry.value, entry.stderr, entry.unit)}"
+    return "" if entry is None else f"{label(name)} {estimate_in_words(entry)}"
 
 
 def _panels(measurement: Any, laser: Any) -> str:
     """Image, model, residual as bare pixels with a scale bar and a colour key, then the radial profile."""
-    file = PurePath(measurement.file).name
+    file = file_name(measurement.file)
     top = float(max(measurement.counts.max(), 1.0))
     limit = figures.SIGMAS
     parts = [

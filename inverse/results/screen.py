@@ -5,14 +5,18 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from excidiff.inverse.results.sentences import sentences
 from excidiff.inverse.results.wording import (
     counted,
+    digits,
+    estimate_in_words,
     in_cm2_per_s,
     interval,
     label,
+    limit,
     origin_for_people,
-    probability,
-    value_with_error,
+    p_in_words,
+    with_unit,
 )
 
 WIDTH = 96
@@ -37,6 +41,8 @@ class Shown(Protocol):
     @property
     def images(self) -> tuple[Any, ...]: ...
     @property
+    def laser(self) -> Any: ...
+    @property
     def scatter(self) -> Mapping[str, Any]: ...
     @property
     def goodness(self) -> Mapping[str, Any]: ...
@@ -45,17 +51,19 @@ class Shown(Protocol):
 def rows(result: Shown) -> list[tuple[str, str, str]]:
     """Per parameter worth a reader's time: label, value ± error with unit, remark. Main results first."""
     return [
-        (label(name), value_with_error(entry.value, entry.stderr, entry.unit), remark(name, entry))
+        (label(name), estimate_in_words(entry), remark(name, entry))
         for name, entry in result.parameters.items()
         if not (len(result.images) > 1 and name in PER_IMAGE)
     ]
 
 
 def remark(name: str, entry: Any) -> str:
-    """What belongs beside a value: that it was given, is on a bound or undetermined, else its 95 % interval."""
+    """What belongs beside a value: that it was given, is a limit or undetermined, else its 95 % interval."""
     if not entry.identifiable:
         return "not determined by these data"
-    parts = [in_cm2_per_s(entry.value, entry.stderr)] if name == "diffusivity" else []
+    parts = [in_cm2_per_s(entry)] if name == "diffusivity" else []
+    if bound := limit(entry):
+        return ", ".join((*parts, "upper limit" if bound[0] == "<" else "lower limit"))
     if entry.origin != "fitted":
         parts.append(origin_for_people(entry.origin))
     if entry.at_bound:
@@ -65,12 +73,20 @@ def remark(name: str, entry: Any) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def state(result: Shown) -> str:
+    """How the fit went, in a word; a single image that is doubtful is "flagged", as nothing but it is "partial"."""
+    alone = len(result.images) == 1 and result.images[0].status == "flagged"
+    return "flagged" if alone else result.status
+
+
 def images_in_words(result: Shown) -> str:
     """ "12 images, 1 flagged": how many measurements there are and how they fared."""
+    number = counted(len(result.images), "image")
+    if state(result) == "flagged":
+        return number
     statuses = [measurement.status for measurement in result.measurements]
-    parts = [counted(len(result.images), "image")]
-    parts += [f"{statuses.count(status)} {status}" for status in ("flagged", "failed") if status in statuses]
-    return ", ".join(parts)
+    rest = [f"{statuses.count(status)} {status}" for status in ("flagged", "failed") if status in statuses]
+    return ", ".join([number, *rest])
 
 
 def goodness_in_words(goodness: Mapping[str, Any]) -> str:
@@ -79,7 +95,7 @@ def goodness_in_words(goodness: Mapping[str, Any]) -> str:
     if ratio is None:
         return ""
     chance = goodness.get("p_value")
-    return f"deviance / expected {ratio:.3f}" + ("" if chance is None else f", p = {probability(chance)}")
+    return f"deviance / expected {ratio:.3f}" + ("" if chance is None else f", {p_in_words(chance)}")
 
 
 def scatter_in_words(result: Shown) -> list[str]:
@@ -89,24 +105,27 @@ def scatter_in_words(result: Shown) -> list[str]:
         if isinstance(entry, Mapping) and entry.get("std") is not None and (entry.get("n") or 0) > 1:
             known = result.parameters.get(name)
             unit = known.unit if known is not None else ""
-            spread = value_with_error(entry["mean"], entry["std"], unit)
-            lines.append(f"{label(name)}: {spread} (mean and standard deviation of {entry['n']})")
+            mean, deviation = (with_unit(text or "0", unit) for text in digits(entry["mean"], entry["std"]))
+            lines.append(f"{label(name)}: mean {mean}, s.d. {deviation}, of {entry['n']} images")
     return lines
 
 
 def one_screen(result: Shown) -> str:
     """The result as plain text: status, values, goodness, scatter, verdicts, warnings."""
-    lines = [f"{result.status}: {images_in_words(result)}", *_wrapped(result.model, "  ", "  "), ""]
+    lines = [f"{state(result)}: {images_in_words(result)}", *_wrapped(result.model, "  ", "  "), ""]
     table = rows(result)
     if table:
         widths = [max(len(row[column]) for row in table) for column in (0, 1)]
-        lines += [f"  {name:<{widths[0]}}  {value:<{widths[1]}}  {note}".rstrip() for name, value, note in table]
+        for name, value, note in table:
+            first = f"  {name:<{widths[0]}}  {value:<{widths[1]}}  "
+            lines += _wrapped(note, first, " " * len(first)) if note else [first.rstrip()]
         lines.append("")
     if fitness := goodness_in_words(result.goodness):
         lines.append(f"  goodness of fit: {fitness}")
-    lines += [f"  between images, {line}" for line in scatter_in_words(result)]
-    for sign, sentences in (("•", result.verdicts), ("!", result.warnings)):
-        for sentence in sentences:
+    for line in scatter_in_words(result):
+        lines += _wrapped(f"between images, {line}", "  ", "    ")
+    for sign, said in zip("•!", sentences(result), strict=True):
+        for sentence in said:
             lines += _wrapped(sentence, f"  {sign} ", "    ")
     return "\n".join(lines).rstrip()
 
@@ -118,8 +137,9 @@ def html_table(result: Shown) -> str:
         f"<td>{html.escape(note)}</td></tr>"
         for name, value, note in rows(result)
     )
-    notes = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in (*result.verdicts, *result.warnings))
-    head = html.escape(f"{result.status}: {images_in_words(result)}")
+    verdicts, warnings = sentences(result)
+    notes = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in (*verdicts, *warnings))
+    head = html.escape(f"{state(result)}: {images_in_words(result)}")
     return f"<div><strong>{head}</strong><br>{html.escape(result.model)}<table>{body}</table><ul>{notes}</ul></div>"
 
 

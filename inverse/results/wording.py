@@ -4,6 +4,7 @@ Files keep ASCII unit names (`um`, `um^2/ns`) so that any program can read them;
 """
 
 import math
+from typing import Any
 
 LABELS = {
     "diffusion_length": "diffusion length √(Dτ)",
@@ -14,7 +15,8 @@ LABELS = {
     "centre_y": "centre y",
     "amplitude": "amplitude",
     "background": "background",
-    "laser_fwhm": "laser FWHM",
+    "laser_fwhm": "laser FWHM, at the sample",
+    "laser_image_fwhm": "laser FWHM, as imaged",
     "psf_fwhm": "PSF FWHM",
 }
 
@@ -26,6 +28,8 @@ _UNITS = {
     "photons/pixel": "photons/pixel",
 }
 
+_SMALL = 1e-3  # numbers below it are written with a power of ten
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _ORIGINS = {"given": "given, not fitted", "derived": "derived", "fitted": ""}
 
 
@@ -66,12 +70,62 @@ def digits(value: float | None, stderr: float | None = None) -> tuple[str, str]:
     return f"{value:.{decimals}f}", f"{stderr:.{decimals}f}"
 
 
+def spread(value: float | None, stderr: float | None = None) -> tuple[str, str, str]:
+    """`digits` and the power of ten that both are to be multiplied with: "4.634", "0.042", "10⁻⁵"; mostly empty."""
+    if value is None or not math.isfinite(value):
+        return *digits(value), ""
+    size = max(abs(value), stderr if stderr and math.isfinite(stderr) else 0.0)
+    if not 0 < size < _SMALL:
+        return *digits(value, stderr), ""
+    exponent = math.floor(math.log10(size))
+    number, error = digits(value / 10.0**exponent, None if stderr is None else stderr / 10.0**exponent)
+    return number, error, _power(exponent)
+
+
 def value_with_error(value: float | None, stderr: float | None, unit: str = "") -> str:
-    """One phrase: "0.4796 ± 0.0021 µm"; "5 ns" when there is no error; a dash when undetermined."""
-    number, error = digits(value, stderr)
+    """One phrase: "0.4796 ± 0.0021 µm"; "5 ns" when there is no error; a dash when undetermined.
+
+    Small numbers have a power of ten: "(4.634 ± 0.042) × 10⁻⁵ µm²/ns".
+    """
+    number, error, power = spread(value, stderr)
     text = f"{number} ± {error}" if error else number
+    if power:
+        text = f"({text}) × {power}" if error else f"{text} × {power}"
+    return text if number == "–" else with_unit(text, unit)
+
+
+def with_unit(text: str, unit: str) -> str:
+    """The text and its unit for people behind it, where it has one."""
     shown = unit_for_people(unit)
-    return f"{text} {shown}".rstrip() if shown not in ("", "1", "dimensionless") and number != "–" else text
+    return text if shown in ("", "1", "dimensionless") else f"{text} {shown}"
+
+
+def limit(entry: Any) -> tuple[str, float] | None:
+    """("<", 0.008) for an estimate of which the data give only a limit (95 %), (">", …) for one from below; else None.
+
+    The value of such an estimate is where the search ended, on a natural bound, and means nothing. On a bound that was
+    set, the interval ends in the value itself: that is no limit from the data.
+    """
+    bounds = entry.interval95
+    if not entry.at_bound or bounds is None or entry.value in bounds or None not in bounds:
+        return None
+    low, high = bounds
+    return ("<", high) if low is None else (">", low)
+
+
+def estimate_in_words(entry: Any, unit: str | None = None) -> str:
+    """An estimate as people read it: "0.4796 ± 0.0021 µm", or "< 0.0080 µm (95 %)" where only a limit is known."""
+    unit = entry.unit if unit is None else unit
+    bound = limit(entry)
+    if bound is None:
+        return value_with_error(entry.value, entry.stderr, unit)
+    return f"{with_unit(limit_digits(*bound), unit)} (95 %)"
+
+
+def limit_digits(sign: str, value: float) -> str:
+    """A limit with two digits, as more would mean nothing: "< 0.0080", "< 4.6 × 10⁻⁵"."""
+    number, _, power = spread(value, abs(value))
+    return f"{sign} {number}" + (f" × {power}" if power else "")
 
 
 def interval(bounds: tuple[float | None, float | None] | None, stderr: float | None = None) -> str:
@@ -79,28 +133,45 @@ def interval(bounds: tuple[float | None, float | None] | None, stderr: float | N
     if bounds is None or bounds == (None, None):
         return ""
     low, high = bounds
-    if low is None:
-        return f"below {digits(high, stderr)[0]}"
-    if high is None:
-        return f"above {digits(low, stderr)[0]}"
+    if low is None or high is None:
+        word, value = ("below", high) if low is None else ("above", low)
+        return f"{word} {value_with_error(value, None)}"
     width = stderr if stderr else (high - low) / 4.0
-    return f"{digits(low, width)[0]} to {digits(high, width)[0]}"
+    size = max(abs(low), abs(high))
+    if not 0 < size < _SMALL:
+        return f"{digits(low, width)[0]} to {digits(high, width)[0]}"
+    exponent = math.floor(math.log10(size))
+    first, last = (digits(bound / 10.0**exponent, width / 10.0**exponent)[0] for bound in (low, high))
+    return f"({first} to {last}) × {_power(exponent)}"
 
 
-def in_cm2_per_s(value: float | None, stderr: float | None) -> str:
-    """A diffusivity given in µm²/ns as people quote it, in cm²/s (1 µm²/ns = 10 cm²/s); empty if undetermined."""
-    if value is None:
+def _power(exponent: int) -> str:
+    return "10" + str(exponent).translate(_SUPERSCRIPTS)
+
+
+def in_cm2_per_s(entry: Any) -> str:
+    """A diffusivity in µm²/ns as people quote it, in cm²/s (1 µm²/ns = 10 cm²/s); empty if undetermined."""
+    if entry.value is None:
         return ""
-    return value_with_error(10.0 * value, None if stderr is None else 10.0 * stderr, "cm²/s")
+    bound = limit(entry)
+    if bound is not None:
+        return with_unit(limit_digits(bound[0], 10.0 * bound[1]), "cm²/s")
+    return value_with_error(10.0 * entry.value, None if entry.stderr is None else 10.0 * entry.stderr, "cm²/s")
 
 
 def probability(value: float | None) -> str:
-    """A p-value as text: "0.41", "3e-05", "below 1e-10"."""
+    """A p-value as text: "0.41", "3e-05", "< 1e-10"."""
     if value is None:
         return "–"
     if value < 1e-10:
-        return "below 1e-10"
+        return "< 1e-10"
     return f"{value:.2f}" if value >= 0.01 else f"{value:.1g}"
+
+
+def p_in_words(value: float) -> str:
+    """ "p = 0.41", "p < 1e-10"."""
+    text = probability(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def counted(number: int, noun: str) -> str:
