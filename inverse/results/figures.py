@@ -135,8 +135,8 @@ def overview(measurement: Any, laser: Any = None) -> Any:
     """
     rows, columns = measurement.counts.shape
     dy, dx = measurement.pixel_size or (1.0, 1.0)
-    proportion = min(max(rows * dy / (columns * dx), 0.5), 1.6)
-    width, height = (2.3, 2.3 * proportion) if proportion <= 1 else (2.3 / proportion**0.5, 2.3 * proportion**0.5)
+    proportion = min(max(rows * dy / (columns * dx), 0.25), 4.0)
+    width, height = 2.3 / proportion**0.5, 2.3 * proportion**0.5
     left, below, above, gap, bar, numbers = 0.72, 0.52, 0.46, 0.14, 0.09, 0.62
     starts = [left, left + width + gap]
     starts += [starts[1] + width + 0.08, starts[1] + width + 0.08 + bar + numbers]  # the bar of photons, the residual

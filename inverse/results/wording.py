@@ -115,11 +115,11 @@ def limit(entry: Any) -> tuple[str, float] | None:
 
 def estimate_in_words(entry: Any, unit: str | None = None) -> str:
     """An estimate as people read it: "0.4796 ± 0.0021 µm", or "< 0.0080 µm (95 %)" where only a limit is known."""
-    unit = entry.unit if unit is None else unit
+    shown = entry.unit if unit is None else unit
     bound = limit(entry)
     if bound is None:
-        return value_with_error(entry.value, entry.stderr, unit)
-    return f"{with_unit(limit_digits(*bound), unit)} (95 %)"
+        return value_with_error(entry.value, entry.stderr, shown)
+    return f"{with_unit(limit_digits(*bound), shown)} (95 %)"
 
 
 def limit_digits(sign: str, value: float) -> str:
