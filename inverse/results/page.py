@@ -59,12 +59,26 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line);
   .panels { grid-template-columns: repeat(3, minmax(0, 1fr)); gap: .6rem; }
   .panels .profile { grid-column: 1 / -1; }
 }
+table.hashes td:last-child { overflow-wrap: anywhere; font-size: .85em; min-width: 14rem; }
+@page { margin: 14mm; }
 @media print {
-  body { font-size: 10pt; }
+  body { font-size: 9pt; line-height: 1.4; }
   main { max-width: none; padding: 0; }
-  h2 { break-after: avoid; }
+  p, .verdicts { max-width: none; }
+  h2 { break-after: avoid; margin: 1.4rem 0 .5rem; }
+  .value { font-size: 28pt; }
   .bar, .key i, .status { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  .scroll { overflow: visible; margin-bottom: .8rem; }
+  .measurement { margin: .8rem 0 1.2rem; }
+  .wide { max-width: 13cm; }
+  table { font-size: 8.5pt; }
+  table.all { font-size: 7.5pt; }
+  th, td { padding: .2rem .6rem .2rem 0; }
+  tbody th { min-width: 6.5rem; }
+  table.hashes td:last-child { min-width: 0; word-break: break-all; }
+  td.number { white-space: normal; }
   tr { break-inside: avoid; }
+  footer { margin-top: 1rem; padding-top: .5rem; }
 }
 """
 

@@ -201,10 +201,12 @@ def _spread(result: Any) -> list[str]:
         return []
     mean = result.parameters.get("diffusion_length")
     drawn = figures.encode(scatter_figure(result.images, mean), "svg")
-    alternative = (
-        "Diffusion length of each image with its standard error, and the weighted mean as a line with its own."
+    alternative, words = (
+        "Diffusion length of each image with its standard error, and the weighted mean as a line with its own.",
+        "The line is the weighted mean; its band counts what all images share, such as the laser's width, once.",
     )
-    words = "The line is the weighted mean; its band counts what all images share, such as the laser's width, once."
+    if mean is not None and limit(mean) is not None:
+        alternative, words = "The limit of the diffusion length for each image.", "No image gives more than a limit."
     return [
         f'<figure class="wide">{page.picture(drawn, "svg+xml", alternative)}</figure>',
         page.paragraph(words),

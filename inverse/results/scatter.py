@@ -93,7 +93,7 @@ def _draw_one(axes: Any, index: int, measurement: Any, entry: Any, once: Any) ->
         return
     place = entry.value if bound is None else bound[1]
     if not low <= place <= high:
-        edge, marker = (1.0, "^") if place > high else (0.0, "v")
+        edge, marker = (0.97, "^") if place > high else (0.03, "v")
         axes.plot(index, edge, marker, ms=8, mew=1.2, **look, transform=axes.get_xaxis_transform(), clip_on=False,
                   zorder=5, label=once("beyond the scale"))  # fmt: skip
     elif bound is not None:
