@@ -19,6 +19,7 @@ from typing import Any
 
 from excidiff.inverse import terminal
 from excidiff.inverse.machine import DEVICES
+from excidiff.inverse.options import FIXABLE
 from excidiff.inverse.results.storage import check_result_folder, result_folder
 from excidiff.inverse.settings import FitSettings, changed_inputs, read_run
 from excidiff.solver.solution import InputError, SolverError
@@ -118,13 +119,15 @@ def _fit(given: argparse.Namespace) -> int:
 
 
 def _rerun(given: argparse.Namespace) -> int:
-    run = read_run(given.run_file)
+    given_path = Path(given.run_file)
+    file = given_path / "run.toml" if given_path.is_dir() else given_path
+    run = read_run(file)
     changed = changed_inputs(run)
     if changed and not given.allow_changed:
         raise InputError("; ".join(changed) + "; --allow-changed fits it as it is now")
     for sentence in changed:
         terminal.complain(sentence, "warning")
-    folder = Path(given.run_file).resolve().parent
+    folder = file.resolve().parent
     return _run(run.settings, given.output or f"{folder}-rerun", overwrite=given.overwrite, earlier=folder)
 
 
@@ -145,7 +148,7 @@ def _run(settings: FitSettings, output: str, *, overwrite: bool, earlier: Path |
     terminal.show_result(result)
     terminal.show_files(Path(output), FILES)
     if earlier is not None:
-        terminal.say(f"\n  {differences(result, earlier)}")
+        terminal.say(f"\n  {differences(result, earlier)} The new result is in {output}.")
     return CODES[result.status]
 
 
@@ -221,7 +224,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_rerun(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_file", metavar="run.toml")
+    parser.add_argument("run_file", metavar="FOLDER", help="of a result, or its run.toml")
     parser.add_argument("-o", "--output", metavar="FOLDER", help="default: the old folder's name with -rerun")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
     parser.add_argument("--allow-changed", action="store_true", help="even if an input file is not what it was")
@@ -241,7 +244,9 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
             group.add_argument(f"--{name}", metavar=metavar, help=text)
     fit = parser.add_argument_group("the fit")
     fit.add_argument("--noise", choices=("poisson", "gaussian"), help="law of the noise (default: poisson)")
-    fit.add_argument("--fix", action="append", default=[], metavar='"NAME=VALUE"', help='such as "background=1.5"')
+    names = ", ".join(FIXABLE)
+    told = f'such as "background=1.5" or "diffusion_length=0.4 um", may be repeated; names: {names}'
+    fit.add_argument("--fix", action="append", default=[], metavar='"NAME=VALUE"', help=told)
     fit.add_argument("--interval", choices=("fisher", "profile"), help="how intervals are found (default: fisher)")
     fit.add_argument("--device", choices=DEVICES, help="default: auto")
     out = parser.add_argument_group("the result")
@@ -260,7 +265,7 @@ OPTIONS = {
         ("emission-wavelength", "LENGTH", "see --laser-wavelength"),
     ),
     "the film": (
-        ("lifetime", "TIME", 'such as "5 ns" or "5.0 ± 0.1 ns"; gives the diffusivity'),
+        ("lifetime", "TIME", 'such as "5 ns" or "(5.0 ± 0.1) ns"; gives the diffusivity'),
         ("landscape", "FILE", "map of the energy landscape in meV"),
         ("temperature", "TEMPERATURE", 'such as "295 K"'),
     ),

@@ -117,11 +117,16 @@ def write_run(path: Path, run: Run) -> Path:
 
 
 def relative_to(folder: Path, path: str) -> str:
-    """`path` as seen from `folder`, with forward slashes; absolute where there is no way between them."""
+    """`path` as seen from `folder`, with forward slashes; absolute where the way leads through the root of a disk.
+
+    What shares a folder may be moved together; a path that climbs to the root would break when either moves.
+    """
+    there, here = Path(path).resolve(), folder.resolve()
     try:
-        return Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
+        shared = Path(os.path.commonpath([there, here]))
     except ValueError:  # another drive
-        return Path(path).resolve().as_posix()
+        return there.as_posix()
+    return there.as_posix() if shared == Path(shared.anchor) else Path(os.path.relpath(there, here)).as_posix()
 
 
 def read_run(path: str | Path) -> Run:

@@ -18,6 +18,7 @@ import excidiff.inverse
 from excidiff.inverse import cli
 from excidiff.inverse.demo import Film, write_demo
 from excidiff.inverse.job import build
+from excidiff.inverse.options import quantity
 from excidiff.inverse.results.result import FitResult
 from excidiff.inverse.settings import FitSettings
 from excidiff.solver.solution import SolverError
@@ -90,8 +91,11 @@ def test_the_report_is_drawn_again_from_saved_values(out, capsys):
 
 
 def test_a_rerun_gives_the_same_numbers(out, capsys):
-    assert cli.main(["rerun", str(out / "run.toml"), "-o", str(out.parent / "again")]) == cli.OK
-    assert "to the last digit" in capsys.readouterr().out
+    again = str(out.parent / "again")
+    assert cli.main(["rerun", str(out), "-o", again]) == cli.OK  # the folder stands for its run.toml
+    text = capsys.readouterr().out
+    assert "to the last digit" in text
+    assert f"The new result is in {again}." in text
     first, second = (FitResult.load(folder / "result.nc") for folder in (out, out.parent / "again"))
     assert first.parameters == second.parameters
 
@@ -121,7 +125,8 @@ def test_an_existing_result_is_kept(out, demo, capsys):
 def test_a_folder_that_cannot_be_written_is_known_before_the_fit(demo, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("excidiff.inverse.job.fit_files", lambda *_: pytest.fail("the fit was started"))
     (tmp_path / "file").write_text("in the way")
-    assert "choose a folder you may write to" in complaint(capsys, *fit(demo, "-o", tmp_path / "file" / "out"))
+    message = complaint(capsys, *fit(demo, "-o", tmp_path / "file" / "out"))
+    assert "as file is a file; choose another with -o" in message
 
 
 def test_one_bad_image_among_several(demo, tmp_path, capsys):
@@ -161,13 +166,22 @@ def test_a_pixel_size_is_never_assumed(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (("--pixel-size", "40"), "has no unit"),
+        (("--pixel-size", "40"), 'such as "40 nm"'),
+        (("--pixel-size", "40 nn"), "the unit of '40 nn' is not known; did you mean 40 nm?"),
+        (("--fix", "diffusion_length=0.45"), 'such as "0.45 um"'),
+        (("--fix", "foo=3"), "choose one of diffusion_length, lifetime, centre_x, centre_y, amplitude, background"),
+        (("--dark", "dark.tif", "--offset", "100"), "not both of them"),
+        (("--lifetime", "5 ± ns"), 'has no number after ±; write it like "5.0 ± 0.1 ns"'),
+        (("--lifetime", "± 0.1 ns"), "has no number before ±"),
+        (("--lifetime", "5 us ± 0.1 ns"), "has two units"),
+        (("--lifetime", "five ns"), "is not a number with a unit"),
         (("--pixel-size", "40 mm"), "did you mean 40 nm"),
         (("--lifetime", "5 um"), "unit of another kind"),
         (("--laser-fwhm", "300 px"), "counts pixels"),
         (("--laser-fwhm", "300 ± 5 mm"), "did you mean 300 nm"),
         (("--lifetime", "5.0 ± 0.1 s"), "5 s lies outside"),
         (("--lifetime", "5.0 ± 0.1"), "no unit after ±"),
+        (("--lifetime", "(5.0 ± 0.1)"), "no unit after ±"),
         (("--laser-wavelength", "532 ± 1 nm", "--emission-wavelength", "700 nm"), "error, which is not carried on"),
         (("--temperature", "295 ± 1 K"), "error, which is not carried on"),
         (("--gain", "two"), "--gain 'two' is not a number"),
@@ -194,6 +208,21 @@ def test_bad_options_are_explained(demo, tmp_path, capsys, options, expected, mo
         base += ["--laser", demo / "laser.tif"]
     assert expected in complaint(capsys, *base, *options)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_image_counts_once(demo, tmp_path, capsys):
+    spot, same = demo / "spot_000.tif", demo / ".." / demo.name / "spot_000.tif"
+    assert "spot_000.tif: this image is given twice" in complaint(
+        capsys, "fit", spot, same, "--laser", demo / "laser.tif", "-o", tmp_path / "out"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["2.9 ± 0.1 ns", "(2.9 ± 0.1) ns", "2.9(1) ns", "2.9 +- 0.1 ns", "2900 +/- 100 ps", "2.9 ns ± 0.1 ns"]
+)
+def test_values_with_errors_as_papers_write_them(text):
+    found = quantity(FitSettings(images=("a.tif",), lifetime=text), "lifetime")
+    np.testing.assert_allclose(found, (2.9, 0.1), rtol=1e-12)
 
 
 def _no_gpu(*_):
@@ -229,7 +258,7 @@ def test_the_camera_is_taken_out(out, demo, tmp_path):
     maps = ["--dark", tmp_path / "dark.npy", "--flat", tmp_path / "even.npy", "--mask", tmp_path / "even.npy"]
     assert cli.main(fit(tmp_path, "-o", tmp_path / "out", "--gain", 2, *maps)) == cli.OK
     before, after = (FitResult.load(folder / "result.nc").parameters for folder in (out, tmp_path / "out"))
-    for name in ("diffusion_length", "laser_fwhm"):
+    for name in ("diffusion_length", "laser_image_fwhm"):
         np.testing.assert_allclose(after[name].value, before[name].value, rtol=1e-7)
         np.testing.assert_allclose(after[name].stderr, before[name].stderr, rtol=1e-5)
 
@@ -260,6 +289,12 @@ def test_a_fit_without_an_answer_is_code_four(demo, tmp_path, monkeypatch):
     monkeypatch.setattr("excidiff.inverse.job.fit_files", lambda *_: failed)
     assert cli.main(fit(demo, "-o", tmp_path / "out")) == cli.FIT_FAILED
     assert "Nothing could be fitted" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_help_lists_what_can_be_fixed(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "--help"])
+    assert "diffusion_length, lifetime, centre_x," in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

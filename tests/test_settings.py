@@ -47,6 +47,14 @@ def test_a_project_can_move(run, tmp_path_factory):
     assert all(Path(name).is_file() for name in again.settings.images)
 
 
+def test_paths_never_climb_to_the_root(tmp_path):
+    """A relative path is for what may be moved together; one through the root of the disk would break with either."""
+    near = relative_to(tmp_path / "out", str(tmp_path / "data" / "spot.tif"))
+    assert near == "../data/spot.tif"
+    elsewhere = Path(tmp_path.anchor) / "no such folder" / "spot.tif"
+    assert relative_to(tmp_path / "out", str(elsewhere)) == elsewhere.as_posix()
+
+
 def test_changed_and_lost_inputs_are_named(run):
     path, before = run
     spot = Path(before.settings.images[0])

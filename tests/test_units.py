@@ -50,6 +50,11 @@ def test_house_units(text: str | float, quantity: str, house: float | None) -> N
     [
         ("40", "pixel_size", ["has no unit", '"40 nm"']),
         ("400 um", "pixel_size", ["400 um", "0.001 to 100 um", "did you mean 400 nm?"]),
+        ("0.245", "fwhm", ["has no unit", '"0.245 um"']),
+        ("245", "fwhm", ["has no unit", '"245 nm"']),
+        ("2.9", "lifetime", ["has no unit", '"2.9 ns"']),
+        ("40 nn", "length", ["not known", "did you mean 40 nm?"]),
+        ("5 n", "lifetime", ["not known", "did you mean 5 ns?"]),
         (400, "pixel_size", ["did you mean 400 nm?"]),
         ("5 s", "lifetime", ["did you mean 5 ns?"]),
         ("3000 mm", "fwhm", ["did you mean 3000 nm?"]),

@@ -9,6 +9,7 @@ physical range, so that a slip of a thousand (nm for µm) is caught where it hap
 import math
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -70,6 +71,8 @@ LENGTHS = {
     **dict.fromkeys(("å", "ang", "angstrom", "angstroms"), 1e-4),
     **dict.fromkeys(("in", "inch", "inches", '"'), 25400.0),
 }
+
+USUAL = 0.01  # µm: what is typed in nm is no smaller, so that a smaller number was in µm
 
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*", re.DOTALL)
 _UNIT = re.compile(r"[A-Za-zµ°Å%0-9 ^*/().\-]{0,60}")
@@ -167,9 +170,22 @@ def _would_fit(number: float, unit: str, kind: Quantity) -> bool:
     return _possible(float(_registry().Quantity(number, unit).to(kind.unit).magnitude), kind)
 
 
-def _example(kind: Quantity, number: float = 5.0) -> str:
+def _example(kind: Quantity, number: float | None = None) -> str:
+    """A text as it should be typed; of lengths in the unit in which the number is one of microscopy."""
     common = {"length": "nm", "diffusivity": "cm^2/s"}.get(kind.dimension, kind.title)
+    if number is None:
+        number = 300.0 if kind.dimension == "length" else 5.0
+    elif kind.dimension == "length" and abs(number) < USUAL / LENGTHS["nm"]:
+        common = "um"
     return f'"{number:g} {common}"' if common else f"{number:g}"
+
+
+def _nearest(unit: str, house: str) -> str:
+    """The known unit that was probably meant: "nn" -> "nm"; empty if none is near."""
+    kinds = {kind.dimension for kind in QUANTITIES.values() if kind.unit == house}
+    known = [name.replace("**", "^") for kind in kinds for name in SUSPECTS.get(kind, ())]
+    near = get_close_matches(unit.replace("**", "^"), known, n=1, cutoff=0.5)
+    return near[0] if near else ""
 
 
 def _split(text: str, name: str, kind: Quantity) -> tuple[float, str]:
@@ -208,7 +224,9 @@ def _convert(number: float, unit: str, house: str, name: str, text: str) -> floa
     except pint.DimensionalityError:
         raise InputError(f"{name}: {text!r} has a unit of another kind; {example}") from None
     except Exception as error:  # pint's parser raises whatever its tokens run into
-        raise InputError(f"{name}: the unit of {text!r} is not known ({type(error).__name__}); {example}") from None
+        near = _nearest(unit, house)
+        advice = f"did you mean {number:g} {near}?" if near else example
+        raise InputError(f"{name}: the unit of {text!r} is not known; {advice}") from error
 
 
 def _bare(unit: str) -> str:

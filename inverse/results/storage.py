@@ -85,6 +85,9 @@ def check_result_folder(path: str | Path, *, overwrite: bool = False, ours: Sequ
         raise InputError(f"{given} is a link, and a result never follows one out of its folder; name the folder itself")
     target = given.resolve()
     if not target.exists():
+        blocked = next((parent for parent in target.parents if parent.is_file()), None)
+        if blocked is not None:
+            raise InputError(f"{given} cannot be a folder, as {blocked.name} is a file; choose another with -o")
         return target
     if not target.is_dir():
         raise InputError(f"{given} is a file; choose a folder for the result with -o")

@@ -1,0 +1,133 @@
+"""The options of a fit as they are typed, turned into numbers: quantities with errors, regions, fixed parameters."""
+
+import re
+from difflib import get_close_matches
+
+from excidiff.inverse.files.units import parse_quantity
+from excidiff.inverse.settings import FitSettings, data_file
+from excidiff.solver.solution import InputError
+
+QUANTITIES = {
+    "laser_fwhm": "fwhm",
+    "psf_fwhm": "fwhm",
+    "laser_wavelength": "wavelength",
+    "emission_wavelength": "wavelength",
+    "lifetime": "lifetime",
+    "temperature": "temperature",
+}
+WITH_ERROR = ("laser_fwhm", "psf_fwhm", "lifetime")  # whose errors are carried on
+FIXABLE = {
+    "diffusion_length": "diffusion_length",
+    "lifetime": "lifetime",
+    "centre_x": "length",
+    "centre_y": "length",
+    "amplitude": "dimensionless",
+    "background": "dimensionless",
+}
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_STARTS = re.compile(rf"[\s(]*{_NUMBER}")
+_PLUS_MINUS = re.compile(rf"\s*\(?\s*({_NUMBER})([^±()\d]*)±\s*({_NUMBER})([^()]*)\)?\s*([^()]*)")  # 5 ± 0.1 ns
+_IN_DIGITS = re.compile(r"\s*(\d+\.?\d*|\.\d+)\((\d+)\)\s*(.+?)\s*")  # 5.0(1) ns
+
+
+def check_options(settings: FitSettings) -> None:
+    """Refuse what contradicts itself in the words of the options, before any file is read."""
+    if (settings.laser is None) == (settings.laser_fwhm is None):
+        both = "not both of them" if settings.laser else "one of them is needed"
+        raise InputError(
+            "give the laser spot as an image through the same optics, --laser FILE, or by its width at the sample, "
+            f'--laser-fwhm "300 nm"; {both}'
+        )
+    if settings.psf is not None and settings.psf_fwhm is not None:
+        raise InputError("give the PSF as an image, --psf FILE, or by its width, --psf-fwhm; not both of them")
+    if (settings.laser_wavelength is None) != (settings.emission_wavelength is None):
+        raise InputError("give both --laser-wavelength and --emission-wavelength or neither: only their ratio is used")
+    if settings.dark is not None and settings.offset is not None:
+        raise InputError("give the camera's zero as an image, --dark FILE, or as a number, --offset; not both of them")
+    seen: dict[str, str] = {}
+    for path in settings.images:
+        place = str(data_file(path).resolve()) + str(path).removeprefix(str(data_file(path)))
+        if place in seen:
+            raise InputError(f"{path}: this image is given twice; a second time it would count as a new measurement")
+        seen[place] = path
+
+
+def quantity(settings: FitSettings, name: str) -> float | tuple[float, float] | None:
+    """An option in house units; "5.0 ± 0.1 ns", "(5.0 ± 0.1) ns" and "5.0(1) ns" give (value, standard error)."""
+    text, option = getattr(settings, name), "--" + name.replace("_", "-")
+    if text is None:
+        return None
+    parts = _with_error(text, option)
+    if parts is None:
+        return parse_quantity(text, QUANTITIES[name], name=option)
+    if name not in WITH_ERROR:
+        raise InputError(
+            f"{option}: {text!r} has an error, which is not carried on; give the value with its unit alone"
+        )
+    value, error, unit = parts
+    house = parse_quantity(f"{value} {unit}", QUANTITIES[name], name=option)
+    # An error may be far smaller than any value: its unit alone is read, and its sign is checked by `Experiment`.
+    one = parse_quantity(f"1 {unit}", {"lifetime": "time"}.get(name, "length"), name=option)
+    return house, one * float(error)
+
+
+def _with_error(text: str, option: str) -> tuple[str, str, str] | None:
+    """(value, error, unit) of a text that has an error, as typed; None for one that has none."""
+    if digit := _IN_DIGITS.fullmatch(text):
+        decimals = len(digit[1].partition(".")[2])
+        return digit[1], f"{int(digit[2])}e-{decimals}", digit[3]
+    plain = re.sub(r"\+/?-", "±", text)
+    if "±" not in plain:
+        return None
+    found = _PLUS_MINUS.fullmatch(plain)
+    if found is None:
+        first, _, second = plain.partition("±")
+        lacking = "before" if _STARTS.match(first) is None else "after" if _STARTS.match(second) is None else "around"
+        raise InputError(f'{option}: {text!r} has no number {lacking} ±; write it like "5.0 ± 0.1 ns"')
+    value, own, error, inner, outer = found.groups()
+    unit = (outer or inner).strip()
+    if not unit:
+        raise InputError(f'{option}: no unit after ±; write it like "5.0 ± 0.1 ns"')
+    if own.strip() not in ("", unit):
+        raise InputError(f'{option}: {text!r} has two units; write one behind both, as in "5.0 ± 0.1 ns"')
+    return value, error, unit
+
+
+def number(option: str, text: str) -> float:
+    """The text of an option that has no unit."""
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{option} {text!r} is not a number; it has no unit, write it like {option} 2.5") from None
+
+
+def region(text: str) -> tuple[int, ...]:
+    """ "10,90,5,80" -> (10, 90, 5, 80)."""
+    try:
+        edges = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        edges = ()
+    if len(edges) != 4:
+        raise InputError(f"--region {text!r} is not x0,x1,y0,y1 in whole pixels, such as --region 10,90,10,90")
+    return edges
+
+
+def fixed_value(text: str) -> tuple[str, float]:
+    """ "lifetime=5 ns" -> ("lifetime", 5.0)."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise InputError(f'--fix {text!r} has no value; write it as --fix "background=1.5"')
+    if name not in FIXABLE:
+        near = get_close_matches(name, FIXABLE, n=1)
+        hint = f"the nearest known one is {near[0]!r}" if near else f"choose one of {', '.join(FIXABLE)}"
+        raise InputError(f"--fix {name}: no such parameter; {hint}")
+    if FIXABLE[name] == "dimensionless":
+        return name, number(f"--fix {name}", value)
+    if not name.startswith("centre"):
+        return name, parse_quantity(value, FIXABLE[name], name=f"--fix {name}")
+    # A position may be zero or negative, which no length is.
+    sign = -1.0 if value.startswith("-") else 1.0
+    size = value.lstrip("+-")
+    zero = size.split(" ")[0].strip("0.") == ""
+    return name, 0.0 if zero else sign * parse_quantity(size, "length", name=f"--fix {name}")
