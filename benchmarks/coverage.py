@@ -80,6 +80,25 @@ def cramer_rao(film: Film) -> float:
     return float(np.sqrt(np.linalg.inv(information)[0, 0]))
 
 
+FILM_PARAMETERS = ("length", "width", "x", "y", "photons", "background")
+
+
+def film_bound(film: Film, free: list[str]) -> float:
+    """The same from the film's image alone, where only `free` of `FILM_PARAMETERS` are not known."""
+    theta = np.array([film.length, film.spot_fwhm / FWHM, *film.centre, film.photons, film.background])
+    step = 1e-4 * np.maximum(np.abs(theta), 0.1)
+    index = [FILM_PARAMETERS.index(name) for name in free]
+
+    def image(theta):
+        return film_image(film, *theta)
+
+    slopes = [(image(theta + step * e) - image(theta - step * e)) / (2 * step[i])
+              for i in index for e in [np.eye(len(theta))[i]]]  # fmt: skip
+    jacobian = np.stack([slope.ravel() for slope in slopes])
+    information = (jacobian / image(theta).ravel()) @ jacobian.T
+    return float(np.sqrt(np.linalg.inv(information)[free.index("length"), free.index("length")]))
+
+
 def summarise(replicates: list[dict], film: Film = FILM) -> dict:
     """Coverages, bias, spread against the bound, and the mean error that the fits claimed."""
     lengths, errors = (np.array([entry[name] for entry in replicates]) for name in ("length", "stderr"))

@@ -1,11 +1,14 @@
 """Gates of the uniform-film fit: the simulated films with known truth, random films, gates, numerical bias."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
 
+from benchmarks import coverage
+from excidiff.inverse.cli import main
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.files.data import Camera, Image
 from tests.photons import FWHM, shoot
@@ -20,20 +23,43 @@ def read(path, pixel):
     return [Image(frame, pixel_size=pixel, file=path.name, frame=k) for k, frame in enumerate(frames)]
 
 
-def test_film_of_twelve_images(data):
+def test_film_of_twelve_images_by_one_command(data, tmp_path):
     """The mean within 0.5 % of the truth, pulls of r.m.s. 0.5–1.6, errors within 15 % of the bound 0.446 %."""
-    folder = data / "film_spots"
+    folder, out = data / "film_spots", tmp_path / "out"
+    spots = [str(path) for path in sorted(folder.glob("spot_*.tif"))]
+    assert main(["fit", *spots, "--laser", str(folder / "laser.tif"), "--lifetime", "5 ns", "-o", str(out)]) == 0
     truth = json.loads((folder / "truth.json").read_text())["diffusion_length_um"]
-    images = [read(path, 0.04)[0] for path in sorted(folder.glob("spot_*.tif"))]
-    result = Experiment(images=images, laser=read(folder / "laser.tif", 0.04)[0], lifetime=5.0).fit()
-    assert len(result.images) == 12
-    found = [m.parameters["diffusion_length"] for m in result.images]
-    assert result.parameters["diffusion_length"].value == pytest.approx(truth, rel=5e-3)
-    pulls = np.array([(one.value - truth) / one.stderr for one in found])
+    result = json.loads((out / "result.json").read_text())
+    assert len(result["images"]) == 12
+    found = [image["parameters"]["diffusion_length"] for image in result["images"]]
+    mean = result["parameters"]["diffusion_length"]
+    assert mean["value"] == pytest.approx(truth, rel=5e-3)
+    assert result["parameters"]["diffusivity"]["value"] == pytest.approx(mean["value"] ** 2 / 5.0)
+    pulls = np.array([(one["value"] - truth) / one["stderr"] for one in found])
     assert 0.5 < np.sqrt(np.mean(pulls**2)) < 1.6
-    np.testing.assert_allclose([one.stderr / truth for one in found], 0.00446, rtol=0.15)
-    assert abs(result.goodness["z"]) < 3
-    assert all(abs(m.goodness["z"]) < 3 for m in (*result.images, result.laser))
+    np.testing.assert_allclose([one["stderr"] / truth for one in found], 0.00446, rtol=0.15)
+    assert all(abs(one["goodness"]["z"]) < 3 for one in (result, *result["images"], result["laser"]))
+
+
+BOUNDS = {  # photons, background per pixel: % of L, with L alone free, then amplitude and centre, background, width
+    (1e5, 0): (0.265, 0.265, 0.293, 0.338),
+    (1e5, 1): (0.320, 0.324, 0.377, 0.448),
+    (1e5, 10): (0.409, 0.459, 0.532, 0.658),
+    (1e6, 1): (0.088, 0.088, 0.101, 0.118),
+}
+FREE = (["length"], ["photons", "x", "y"], ["background"], ["width"])
+
+
+@pytest.mark.parametrize("light", BOUNDS)
+def test_bounds_are_those_of_the_plan(light):
+    """The Cramér–Rao table, each entry to one and a half of its last digit."""
+    photons, background = light
+    film = replace(coverage.FILM, length=0.48, spot_fwhm=0.297, pixel=0.05, shape=(128, 128), photons=photons,
+                   background=max(background, 1e-9), centre=(0.0, 0.0))  # fmt: skip
+    free = []
+    for more, percent in zip(FREE, BOUNDS[light], strict=True):
+        free += more
+        assert 100 * coverage.film_bound(film, free) / film.length == pytest.approx(percent, abs=1.5e-3)
 
 
 def test_gated_movie_gives_diffusivity_and_lifetime(data):
