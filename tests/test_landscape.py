@@ -7,10 +7,11 @@ import pytest
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.files.data import Camera, Image
 from excidiff.inverse.files.readers import Map
+from excidiff.inverse.fit import film as film_of_a_fit
 from excidiff.inverse.fit import prediction
 from excidiff.inverse.fit.film import film_model
 from excidiff.inverse.fit.instrument import pixel_weights
-from excidiff.inverse.fit.landscape import FINEST, LIGHT, REACH, _ease, cut_cells, landscape_of, reaches
+from excidiff.inverse.fit.landscape import FINEST, LIGHT, REACH, Landscape, _ease, cut_cells, landscape_of, reaches
 from excidiff.solver.solution import InputError
 from tests.photons import FWHM, shoot
 
@@ -106,6 +107,8 @@ def test_what_is_wrong_with_a_landscape_is_said():
         cut(np.zeros((48, 48)), memory=1e6)
     cliff = np.where(np.arange(48) < 24, 0.0, 400.0) * np.ones((48, 1))
     assert any("kT from one cell" in note for note in cut(cliff)[1])
+    with pytest.raises(InputError, match="no fit can follow"):
+        cut(2 * cliff)
     with pytest.raises(InputError, match="kT"):
         cut(100 * cliff)
 
@@ -193,6 +196,31 @@ def test_flat_landscape_gives_the_uniform_film(spot):
     assert "landscape" in found.methods
     assert found.settings["landscape"] == "landscape"
     assert found.settings["temperature"] == 300.0
+
+
+def test_the_grid_is_laid_again_for_a_longer_length(spot, monkeypatch):
+    """FAULTS 11: walls laid for a third of the fitted length are moved, and the length is that of wide walls to 0.1 σ.
+
+    Where they are not moved far enough, the result says so.
+    """
+    laid = []
+
+    def spying(*arguments, **change):
+        laid.append(change["length"])
+        return cut_cells(*arguments, **change)
+
+    asked = {"images": [spot], "laser_fwhm": FWHM * WIDTH, "psf_fwhm": FWHM * PSF, "landscape": np.zeros(spot.shape)}
+    wide = Experiment(**asked).fit().parameters["diffusion_length"]
+    monkeypatch.setattr(film_of_a_fit, "cut_cells", spying)
+    monkeypatch.setattr(film_of_a_fit, "MARGIN", 0.3)
+    found = Experiment(**asked).fit()
+    assert len(laid) == 2
+    assert any("feels the walls" in warning for warning in found.warnings)
+    monkeypatch.setattr(film_of_a_fit, "MARGIN", 1.0)
+    monkeypatch.setattr(Landscape, "slowing", 0.4)
+    found = Experiment(**asked).fit()
+    assert laid[3] > 1.5 * laid[2]
+    assert abs(found.parameters["diffusion_length"].value - wide.value) < 0.1 * wide.stderr
 
 
 @pytest.mark.parametrize(

@@ -252,9 +252,17 @@ def _told(landscape, image, spacing, size, per_pixel, shape) -> str:
     )
 
 
+def _half_of_memory() -> float:
+    """Half of the machine's memory in bytes; without limit where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+
+
 def _check_memory(shape, size, image, memory):
     need = BYTES_PER_CELL * shape[0] * shape[1]
-    limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2 if memory is None else memory
+    limit = _half_of_memory() if memory is None else memory
     if need > limit:
         raise InputError(
             f"{image.name}: a film with a landscape would need {shape[1]} × {shape[0]} cells of {size[1]:.3g} µm (a "
