@@ -24,7 +24,8 @@ A film that does not exist, seen by a microscope that does not exist either; eve
 laser.tif      the laser spot through the microscope, without the film
 spot_*.tif     luminescence of the film under that spot, at {spots} places
 decay.csv      photons against time after the pulse, with the background of the detector
-irf.csv        the response of the detector to a short flash
+irf.csv        the response of the detector to a short flash; both for a later version, which will read lifetimes
+               from decays: this one takes the lifetime as a number
 truth.json     what is true of this film: look after the fit
 
 The images know their pixel size ({pixel:g} nm). Fit them with

@@ -77,6 +77,7 @@ table.hashes td:last-child { overflow-wrap: anywhere; font-size: .85em; min-widt
   tbody th { min-width: 6.5rem; }
   table.hashes td:last-child { min-width: 0; word-break: break-all; }
   td.number { white-space: normal; }
+  caption, thead { break-after: avoid; }
   tr { break-inside: avoid; }
   footer { margin-top: 1rem; padding-top: .5rem; }
 }
