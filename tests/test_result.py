@@ -1,6 +1,7 @@
 """A result keeps what it holds: through JSON, through its file, on one screen."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from excidiff.inverse.results.result import Estimate, FitResult, Measurement
 from excidiff.inverse.results.screen import WIDTH
 from excidiff.inverse.results.wording import estimate_in_words, interval, p_in_words
+from excidiff.inverse.terminal import NARROW, show_result
 from excidiff.solver.solution import InputError
 from tests.results import at_most, film, narrow_film
 
@@ -166,3 +168,15 @@ def test_import_is_light():
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_narrow_terminal_keeps_values_whole(monkeypatch, capsys):
+    """Below 80 columns a remark stands under its row; values are not broken."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    for columns in (60, 100):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        show_result(film())
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+        assert max(map(len, lines)) <= columns
+        (row,) = [line for line in lines if "0.4796 ± 0.0021 µm" in line]
+        assert ("95 %" in row) == (columns >= NARROW)
