@@ -24,6 +24,11 @@ def unsolved(rtol: float, dtype) -> float:
     return max(10 * rtol, 1e3 * float(jnp.finfo(dtype).eps))
 
 
+def unbalanced(rtol: float, dtype) -> float:
+    """The share of the excitons beyond which a balance has failed: the tolerance, and 1e-4 in single precision."""
+    return max(rtol, 1e-4 if dtype == jnp.float32 else 1e4 * float(jnp.finfo(dtype).eps))
+
+
 class Effort(NamedTuple):
     """What a solve took: conjugate-gradient `iterations` and the relative `residual` reached, recomputed at the end."""
 

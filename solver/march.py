@@ -6,6 +6,8 @@ order, L-stable, stiffly accurate, five solves with one matrix I + Δt A/4, and 
 Where nothing shines, the slowest loss κ that all cells share is taken out exactly: n = e^{−κt} m, and the steps
 follow m, which only spreads.
 
+What a solve leaves over is spread over the excitons, so that a step neither loses nor invents any beyond rounding.
+
 Two passes. The first chooses the steps: an error estimate of each, as a share of the excitons present, is kept below
 rtol/10 · Δt/(t + Δt), whose sum over a run from the first instants to any later time stays below rtol. The second,
 taken only where a derivative is asked for, replays the same fractions of the same intervals as a plain scan, which
@@ -60,10 +62,11 @@ class Steps(NamedTuple):
 
 
 def march(operator: Operator, v: Map, g: Map | None, times, *, rtol, solve_rtol, max_steps: int, integrate: bool):
-    """(frames, stats, done): v at each of `times`, or with `integrate` ∫ v dt between one and the next.
+    """(frames, stats, reached): v at each of `times`, or with `integrate` ∫ v dt between one and the next.
 
-    `stats`: `error`, the sum of the error estimates; `steps`; `iterations` of all solves. `done`: whether every time
-    was reached.
+    `stats`: `error`, the sum of the error estimates; `steps`; `iterations` of all solves and their largest `residual`;
+    `imbalance`, the share of the excitons that the steps lost or invented. `reached`: how many of the frames were
+    reached. A solve that fails ends the march: the steps after it would stand on nothing.
     """
     hierarchy = lax.stop_gradient(build(operator))
     common = jnp.zeros((), v.dtype) if g is not None else lax.stop_gradient(jnp.min(operator.loss))
@@ -82,34 +85,72 @@ def march(operator: Operator, v: Map, g: Map | None, times, *, rtol, solve_rtol,
         return (out, stats), (dout, jax.tree.map(jnp.zeros_like, stats))
 
     out, stats = frames((operator, hierarchy, common, v, g, times))
-    done = stats.pop("done") > 0
-    return out, stats, done
+    return out, stats, stats.pop("reached")
 
 
-def _step(operator: Operator, hierarchy: Hierarchy, common, v: Map, g: Map, dt, rtol: float):
-    """One step of m: (m after it, ∫ e^{−κt} m dt over it, t from its start, their error estimates, iterations)."""
+class Step(NamedTuple):
+    """One step of m: m after it, ∫ e^{−κt} m dt over it, t from its start, both their error estimates, and its effort.
+
+    `surplus`: the excitons after it that no balance explains.
+    """
+
+    value: Map
+    integral: Map
+    error: Map
+    error_integral: Map
+    iterations: Int[Array, ""]
+    residual: Float[Array, ""]
+    surplus: Float[Array, ""]
+
+
+def _step(operator: Operator, hierarchy: Hierarchy, common, v: Map, g: Map, dt, rtol: float) -> Step:
     rate = 1.0 / (DIAGONAL * dt)
     stages = len(WEIGHTS)
+    excitons = _excitons(operator)
 
     def stage(carry, part):
-        values, slopes, iterations = carry
+        values, slopes, iterations, residual = carry
         index, row = part
         base = v + dt * jnp.tensordot(row, slopes[:-1], 1)
         value, effort = elliptic.solve(
             operator, hierarchy, rate * base + g, shift=rate - common, rtol=rtol, guess=values[index - 1]
         )
+        value = _balanced(value, rate * base + g, operator.loss + (rate - common), excitons)
         values = values.at[index].set(value)
         slopes = slopes.at[index].set(rate * (value - base))
-        return (values, slopes, iterations + effort.iterations), None
+        return (values, slopes, iterations + effort.iterations, jnp.maximum(residual, effort.residual)), None
 
     blank = jnp.zeros((stages, *v.shape), v.dtype)
-    carry = (blank.at[0].set(v), blank.at[0].set(g - operator.apply(v) + common * v), jnp.zeros((), int))
+    start = (blank.at[0].set(v), blank.at[0].set(g - operator.apply(v) + common * v))
     rows = jnp.asarray(TABLEAU[1:], v.dtype)
-    (values, slopes, iterations), _ = lax.scan(stage, carry, (jnp.arange(1, stages), rows))
+    carry = (*start, jnp.zeros((), int), jnp.zeros((), v.dtype))
+    (values, slopes, iterations, residual), _ = lax.scan(stage, carry, (jnp.arange(1, stages), rows))
     weights, wrong = jnp.asarray(WEIGHTS, v.dtype), jnp.asarray(WEIGHTS - EMBEDDED, v.dtype)
     fading = jnp.exp(-common * dt * jnp.asarray(NODES, v.dtype))
     integral, error_integral = (dt * jnp.tensordot(w * fading, values, 1) for w in (weights, wrong))
-    return values[-1], integral, dt * jnp.tensordot(wrong, slopes, 1), error_integral, iterations
+    gained = dt * excitons(g - (operator.loss - common) * jnp.tensordot(weights, values, 1))
+    surplus = lax.stop_gradient(excitons(values[-1] - v) - gained)
+    return Step(
+        values[-1], integral, dt * jnp.tensordot(wrong, slopes, 1), error_integral, iterations, residual, surplus
+    )
+
+
+def _excitons(operator: Operator):
+    """How many excitons a field of the symmetric variable holds."""
+    weight = None if operator.potential is None else lax.stop_gradient(jnp.exp(-0.5 * operator.potential))
+    return lambda field: jnp.sum(field if weight is None else weight * field)
+
+
+def _balanced(v: Map, rate: Map, loss: Map, excitons) -> Map:
+    """v with a share of |v| added, such that exactly `rate` excitons leave by `loss`, whatever a solve left over.
+
+    Diffusion moves excitons and takes none, so that of A v the loss alone remains in the sum. The share is of the order
+    of the solve's tolerance, and zero for an exact solve whatever the film: it has no derivative.
+    """
+    whole, given, loss = lax.stop_gradient((v, rate, loss))
+    held = excitons(loss * jnp.abs(whole))
+    share = excitons(given - loss * whole) / jnp.where(held > 0, held, 1.0)
+    return v + share * jnp.abs(whole)
 
 
 def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, rtol, max_steps):
@@ -124,7 +165,8 @@ def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
         return jnp.sum(jnp.abs(weight * field))
 
     def running(state):
-        return (state["frame"] < count) & (state["taken"] < max_steps) & (state["tried"] < 4 * max_steps)
+        going = (state["frame"] < count) & (state["taken"] < max_steps) & (state["tried"] < 4 * max_steps)
+        return going & (state["residual"] <= elliptic.unsolved(solve_rtol, v.dtype))
 
     def advance(state):
         frame, share = state["frame"], state["share"]
@@ -134,34 +176,33 @@ def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
         last = wish >= left * (1 - 1e-6)
         part = jnp.where(last, 1.0 - share, jnp.where(2 * wish > left, 0.5 * (1.0 - share), wish / _positive(length)))
         dt = part * length
+        zero = jnp.zeros((), v.dtype)
         out = lax.cond(
             dt > 0,
             lambda: _step(operator, hierarchy, common, state["v"], g, dt, solve_rtol),
-            lambda: (state["v"], *(jnp.zeros_like(v) for _ in range(3)), jnp.zeros((), int)),
+            lambda: Step(state["v"], *(jnp.zeros_like(v) for _ in range(3)), jnp.zeros((), int), zero, zero),
         )
-        value, integral, error, error_integral, iterations = out
         time = starts[frame] + share * length
         faded = jnp.exp(-common * time)
-        integral, error_integral = faded * integral, faded * error_integral
-        present = _positive(size(value))
-        estimate = size(error) / present
+        total = state["integral"] + faded * out.integral
+        present = _positive(size(out.value))
+        estimate = size(out.error) / present
         if integrate:
-            estimate = jnp.maximum(estimate, size(error_integral) / _positive(size(state["integral"] + integral)))
+            estimate = jnp.maximum(estimate, size(faded * out.error_integral) / _positive(size(total)))
         allowed = 0.1 * rtol * dt / _positive(time + dt)
         accepted = ((estimate <= allowed) | (dt <= 0)) & jnp.isfinite(estimate)
         factor = SAFETY * (allowed / _positive(estimate)) ** (1 / 3)
         factor = jnp.where(jnp.isfinite(estimate), jnp.clip(factor, SHRINK, GROW), SHRINK)
         proposal = jnp.where(accepted & (dt < wish), jnp.maximum(wish, factor * dt), factor * dt)
         ends = accepted & last
-        total = state["integral"] + integral
         here = jnp.where(accepted, state["taken"], max_steps)
         write = jnp.where(ends, frame, count)
-        arrived = total if integrate else value * jnp.exp(-common * times[frame])
+        arrived = total if integrate else out.value * jnp.exp(-common * times[frame])
         return {
             "frame": frame + ends,
             "share": jnp.where(accepted, jnp.where(last, 0.0, share + part), share),
             "dt": jnp.where(dt > 0, proposal, wish),
-            "v": jnp.where(accepted, value, state["v"]),
+            "v": jnp.where(accepted, out.value, state["v"]),
             "integral": jnp.where(ends, 0.0, jnp.where(accepted, total, state["integral"])),
             "frames": state["frames"].at[write].set(arrived, mode="drop"),
             "steps": Steps(
@@ -173,7 +214,9 @@ def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
             "taken": state["taken"] + accepted,
             "tried": state["tried"] + 1,
             "error": state["error"] + jnp.where(accepted, estimate, 0.0),
-            "iterations": state["iterations"] + iterations,
+            "iterations": state["iterations"] + out.iterations,
+            "residual": jnp.maximum(state["residual"], out.residual),
+            "surplus": state["surplus"] + jnp.where(accepted, out.surplus / present, 0.0),
         }
 
     steps = Steps(*(jnp.zeros(max_steps, d) for d in (int, v.dtype, v.dtype, int)))
@@ -190,11 +233,16 @@ def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
         "tried": zero,
         "error": jnp.zeros((), v.dtype),
         "iterations": zero,
+        "residual": jnp.zeros((), v.dtype),
+        "surplus": jnp.zeros((), v.dtype),
     }
     state = lax.while_loop(running, advance, state)
-    stats = {name: state[name].astype(v.dtype) for name in ("error", "iterations")}
-    stats |= {"steps": state["taken"].astype(v.dtype), "done": (state["frame"] == count).astype(v.dtype)}
-    out = state["frames"][1:] if integrate else state["frames"]
+    stats = {name: state[name] for name in ("error", "iterations", "residual")}
+    stats |= {"steps": state["taken"], "imbalance": jnp.abs(state["surplus"])}
+    out, reached = state["frames"], state["frame"]
+    if integrate:  # no interval ends at the first time
+        out, reached = out[1:], jnp.maximum(reached - 1, 0)
+    stats = {name: value.astype(v.dtype) for name, value in (stats | {"reached": reached}).items()}
     return out, stats, state["steps"]
 
 
@@ -207,9 +255,9 @@ def _replay(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
         def take(carry):
             v, total, frames = carry
             dt = step.share * lengths[step.frame]
-            value, integral, *_ = _step(operator, hierarchy, common, v, g, dt, solve_rtol)
+            out = _step(operator, hierarchy, common, v, g, dt, solve_rtol)
             start = times[step.frame] - (1.0 - step.begin) * lengths[step.frame]
-            return value, total + jnp.exp(-common * start) * integral, frames
+            return out.value, total + jnp.exp(-common * start) * out.integral, frames
 
         v, total, frames = lax.cond(step.share * lengths[step.frame] > 0, take, lambda carry: carry, carry)
         write = jnp.where(step.ends > 0, step.frame, count)

@@ -53,8 +53,9 @@ class Solution(eqx.Module):
     """Populations on the grid, with how they were found.
 
     `density`: excitons per µm², shape `grid.shape`, with times or intervals leading. `result`: a `Result`, as an
-    integer array. `stats`: `iterations` of the linear solver, relative `residual`, rate `imbalance`, and in time
-    `steps` and the `error` estimated for the stepping.
+    integer array. `stats`: `iterations` of the linear solver; relative `residual`, in time the largest of all solves;
+    `imbalance`, the share of the excitons that no balance explains; and in time `steps` and the `error` estimated for
+    the stepping. To a derivative `result` and `stats` are constants: their gradients are zero.
     """
 
     density: Float[Array, "*shape"]

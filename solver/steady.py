@@ -8,10 +8,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from excidiff.solver import elliptic, transforms
-from excidiff.solver.elliptic import unsolved
+from excidiff.solver.elliptic import unbalanced, unsolved
 from excidiff.solver.flux import Operator, assemble
 from excidiff.solver.grid import Grid
 from excidiff.solver.medium import Medium, check_medium
@@ -81,7 +82,7 @@ def _steady_state(medium: Medium, source: Float[Array, "rows columns"], grid: Gr
         density = operator.density(v)
     stats = {"iterations": effort.iterations, "residual": effort.residual}
     stats["imbalance"] = imbalance(operator, density, source)
-    return Solution(density, verdict(density, source, stats, rtol), stats)
+    return Solution(density, *lax.stop_gradient((verdict(density, source, stats, rtol), stats)))
 
 
 def imbalance(operator: Operator, density: Array, source: Array) -> Array:
@@ -92,17 +93,20 @@ def imbalance(operator: Operator, density: Array, source: Array) -> Array:
 
 def verdict(density: Array, source: Array, stats: dict, rtol: float) -> Array:
     """The `Result` of a steady solve, as an integer array."""
-    eps = float(jnp.finfo(density.dtype).eps)
-    checks = (
+    return first_failure(
         (Result.not_finite, ~jnp.all(jnp.isfinite(density))),
         (Result.iterations, stats["residual"] > unsolved(rtol, density.dtype)),
-        (Result.imbalance, stats["imbalance"] > max(rtol, 1e4 * eps)),
+        (Result.imbalance, stats["imbalance"] > unbalanced(rtol, density.dtype)),
         (Result.negative, is_negative(density, source, rtol)),
     )
+
+
+def first_failure(*checks: tuple[Result, Array]) -> Array:
+    """The code of the first check that failed, `converged` where none did."""
     result = jnp.asarray(Result.converged.value)
     for code, failed in reversed(checks):
         result = jnp.where(failed, code.value, result)
-    return jax.lax.stop_gradient(result)
+    return result
 
 
 def is_negative(density: Array, source: Array, rtol: float) -> Array:

@@ -14,15 +14,18 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from excidiff.solver import transforms
+from excidiff.solver.elliptic import unbalanced, unsolved
 from excidiff.solver.flux import assemble
 from excidiff.solver.grid import Grid
 from excidiff.solver.march import march
 from excidiff.solver.medium import Medium, check_medium
 from excidiff.solver.solution import InputError, Result, Solution, is_concrete, settle
 from excidiff.solver.source import check_source
-from excidiff.solver.steady import is_negative, promote, steady_state
+from excidiff.solver.steady import first_failure, is_negative, promote, steady_state
 
 Map = Float[Array, "rows columns"]
+BALANCE = 1e-8
+"""Share of the excitons that an evolution may lose or invent, whatever its tolerance; 1e-4 in single precision."""
 
 
 def evolve(
@@ -44,12 +47,13 @@ def evolve(
     chosen so that the errors estimated for them add up to less than `rtol` (1e-4), as a share of the excitons present,
     and `.stats["error"]` says to what they did add up; `.stats["steps"]` counts them, at most `max_steps` (300 at a
     tolerance of 1e-4, more for smaller ones and for many times). The linear solves within a step are converged to
-    `solve_rtol` (a thousandth of `rtol`).
+    `solve_rtol` (a thousandth of `rtol`); whatever that is, excitons are neither lost nor invented beyond rounding
+    (`.stats["imbalance"]`; a failure beyond 1e-8, or 1e-4 in single precision).
 
     Differentiable with respect to every number and map and to the times, forward, in reverse and twice, with the
     sequence of steps held fixed; reverse mode keeps of the order of √max_steps maps beside the frames. Raises
     `InputError` for arguments that do not fit, `SolverError` when a tolerance is not met, unless `throw=False` or
-    under a trace (then NaN).
+    under a trace (then NaN). Frames that were never reached are NaN.
     """
     times = _check_times("evolve(times=…)", times)
     return _run(
@@ -106,24 +110,33 @@ def _solve(medium, initial, source, grid, times, rtol, solve_rtol, max_steps, in
     if medium.uniform:
         density = _modes(medium, initial, source, grid, times, integrate)
         zero = jnp.zeros((), initial.dtype)
-        stats = {"error": zero, "steps": zero, "iterations": zero}
-        done = kept = jnp.asarray(True)
+        stats = dict.fromkeys(("error", "steps", "iterations", "residual", "imbalance"), zero)
+        reached = jnp.asarray(density.shape[0])
     else:
         operator = assemble(medium, grid)
         v, rate = operator.symmetric(initial), None if source is None else operator.symmetric(source)
         settings = {"rtol": rtol, "solve_rtol": solve_rtol, "max_steps": max_steps, "integrate": integrate}
-        frames, stats, done = march(operator, v, rate, times, **settings)
+        frames, stats, reached = march(operator, v, rate, times, **settings)
         density = jax.vmap(operator.density)(frames)
-        kept = stats["error"] <= rtol
-    result = jnp.asarray(Result.converged.value)
-    for failed, code in (
-        (is_negative(density, initial if source is None else jnp.minimum(initial, source), rtol), Result.negative),
-        (~kept, Result.error),
-        (~done, Result.steps),
-        (~jnp.all(jnp.isfinite(density)), Result.not_finite),
-    ):
-        result = jnp.where(failed, code.value, result)
-    return Solution(density, lax.stop_gradient(result), stats)
+    floor = initial if source is None else jnp.minimum(initial, source)
+    result = lax.stop_gradient(verdict(density, reached, floor, stats, rtol, solve_rtol))
+    arrived = (jnp.arange(density.shape[0]) < reached)[:, None, None]
+    return Solution(jnp.where(arrived, density, jnp.nan), result, stats)
+
+
+def verdict(density: Array, reached: Array, floor: Map, stats: dict, rtol: float, solve_rtol: float) -> Array:
+    """The `Result` of an evolution whose first `reached` frames were reached, the others zero, as an integer array.
+
+    `floor`: what may be negative there may be negative in the density too.
+    """
+    return first_failure(
+        (Result.not_finite, ~(jnp.all(jnp.isfinite(density)) & jnp.isfinite(stats["residual"]))),
+        (Result.iterations, stats["residual"] > unsolved(solve_rtol, density.dtype)),
+        (Result.steps, reached < density.shape[0]),
+        (Result.error, stats["error"] > rtol),
+        (Result.imbalance, stats["imbalance"] > unbalanced(BALANCE, density.dtype)),
+        (Result.negative, is_negative(density, floor, rtol)),
+    )
 
 
 def _modes(medium: Medium, initial: Map, source: Map | None, grid: Grid, times: Array, integrate: bool) -> Array:
