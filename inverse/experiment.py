@@ -18,16 +18,15 @@ from excidiff.inverse.batch import (
     overall_goodness,
     scatter_of,
 )
+from excidiff.inverse.derived import diffusivity_estimate, laser_measurement, lifetime_estimate, width_estimate
 from excidiff.inverse.files.data import Image, check_same_pixels
 from excidiff.inverse.files.readers import Map
 from excidiff.inverse.fit.film import ON_LANDSCAPE, UNIFORM, landscape_optics
 from excidiff.inverse.fit.landscape import Landscape, landscape_of
-from excidiff.inverse.fit.optics import Calibration, Given, Optics, noise_of, resolve_optics
+from excidiff.inverse.fit.optics import Given, Optics, noise_of, resolve_optics
 from excidiff.inverse.fit.parameters import GATED, STEADY, Constraints
-from excidiff.inverse.fit.start import FWHM
-from excidiff.inverse.fit.uncertainty import NORMAL_95
-from excidiff.inverse.measure import estimates, measure, pictures, window
-from excidiff.inverse.results.result import Estimate, FitResult, Measurement
+from excidiff.inverse.measure import measure
+from excidiff.inverse.results.result import Estimate, FitResult
 from excidiff.solver.solution import InputError
 
 Number = float | tuple[float, float]
@@ -56,7 +55,7 @@ class Experiment:
     noise: "poisson", or "gaussian" for data with an uncertainty or of another nature than counts.
     fixed, bounds: by parameter name, in house units; tied: centre_x, centre_y to be shared with the laser image.
     background: "fit", or photons per pixel that are known. interval: "fisher", or "profile" for the diffusion length.
-    unreadable: (file, reason) of images that could not be read, to be listed with the others.
+    unreadable: (place, file, reason) of images that could not be read, to be listed with the others in that place.
 
     laser_fwhm, psf_fwhm and lifetime may be (value, standard error): the error is carried into the results.
     Raises InputError, before any computing, for what contradicts itself or is missing.
@@ -79,7 +78,7 @@ class Experiment:
     tied: tuple[str, ...] = ()
     background: Literal["fit"] | float = "fit"
     interval: Literal["fisher", "profile"] = "fisher"
-    unreadable: Sequence[tuple[str, str]] = ()
+    unreadable: Sequence[tuple[int, str, str]] = ()
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -106,7 +105,11 @@ class Experiment:
             raise InputError("a lifetime with an error cannot be given beside gates: give it without, or leave it out")
         if self.tied and self.laser is None:
             raise InputError(f"tied = {self.tied}: a centre can only be tied to the laser image, and none was given")
-        if self.tied and self.laser is not None and any(image.shape != self.laser.shape for image in self.images):
+        if (
+            self.tied
+            and self.laser is not None
+            and any((image.shape, image.offset) != (self.laser.shape, self.laser.offset) for image in self.images)
+        ):
             raise InputError(
                 f"tied = {self.tied}: images and laser image must show the same field; their shapes differ"
             )
@@ -173,13 +176,15 @@ class Experiment:
         return self._result(batch, optics, noise)
 
     def _result(self, batch: Batch, optics: Optics, noise: str) -> FitResult:
-        measurements = (*batch.measurements, *(failed(name, reason) for name, reason in self.unreadable))
+        measurements = list(batch.measurements)
+        for place, name, reason in sorted(self.unreadable):
+            measurements.insert(place, failed(name, reason))
         settings = self.settings()
-        laser = None if optics.laser is None else _laser_measurement(optics.laser)
+        laser = None if optics.laser is None else laser_measurement(optics.laser)
         if not batch.measured:
             reasons = tuple(say.on_images(measurements, 0))
-            return FitResult("failed", self._model(), reasons, optics.warnings, measurements=measurements, laser=laser,
-                             settings=settings, methods=self._methods(noise, limited=False))  # fmt: skip
+            return FitResult("failed", self._model(), reasons, optics.warnings, measurements=tuple(measurements),
+                             laser=laser, settings=settings, methods=self._methods(noise, limited=False))  # fmt: skip
         length, chi2 = mean_length(batch, optics)
         deconvolved = mean_deconvolved(batch, optics.width)
         lifetime = _given(self.lifetime, "lifetime")
@@ -203,7 +208,7 @@ class Experiment:
             verdicts=tuple(spoken),
             warnings=tuple(notes),
             parameters=self._parameters(batch, length, deconvolved, lifetime, optics),
-            measurements=measurements,
+            measurements=tuple(measurements),
             scatter=scatter_of(batch.averaged),
             goodness=overall_goodness(batch.averaged),
             laser=laser,
@@ -217,12 +222,12 @@ class Experiment:
         if self.gates is not None:
             found |= {name: first[name] for name in ("diffusivity", "lifetime")}
         else:
-            found |= {"diffusivity": _diffusivity(length, lifetime), "lifetime": _lifetime(lifetime)}
+            found |= {"diffusivity": diffusivity_estimate(length, lifetime), "lifetime": lifetime_estimate(lifetime)}
         found["deconvolved_length"] = deconvolved
         seen = "laser_image_fwhm" if optics.laser is not None and optics.psf is None else "laser_fwhm"
-        found[seen] = _number(optics.source, "fitted" if optics.laser else "given")
+        found[seen] = width_estimate(optics.source, "fitted" if optics.laser else "given")
         if optics.psf is not None:
-            found["psf_fwhm"] = _number(optics.psf, "fitted" if optics.psf_image else "given")
+            found["psf_fwhm"] = width_estimate(optics.psf, "fitted" if optics.psf_image else "given")
         if len(batch.measurements) == 1:
             found |= {name: first[name] for name in ("centre_x", "centre_y", "amplitude", "background")}
         return found
@@ -301,46 +306,3 @@ def _gates(gates: Any, images: Sequence[Image]) -> np.ndarray | None:
     if len(images) < 2 or any(image.shape != images[0].shape for image in images):
         raise InputError("gates need two frames or more, all of one shape")
     return pairs
-
-
-def _number(given: Given, origin: str) -> Estimate:
-    span = NORMAL_95 * given.stderr
-    interval = (given.value - span, given.value + span) if given.stderr else None
-    return Estimate(given.value, given.stderr or None, interval, "um", origin=origin)  # type: ignore[arg-type]
-
-
-def _lifetime(lifetime: Given | None) -> Estimate:
-    if lifetime is None:
-        return Estimate(None, unit="ns", identifiable=False)
-    return Estimate(lifetime.value, lifetime.stderr or None, unit="ns", origin="given")
-
-
-def _diffusivity(length: Estimate, lifetime: Given | None) -> Estimate:
-    """D = L²/τ, its relative error √(4 σ_L²/L² + σ_τ²/τ²), its interval symmetric in log D."""
-    if lifetime is None or length.value is None:
-        return Estimate(None, unit="um^2/ns", identifiable=False, origin="derived")
-    value = length.value**2 / lifetime.value
-    if length.stderr is None:
-        sides = None if length.interval95 is None else tuple(s and s**2 / lifetime.value for s in length.interval95)
-        return Estimate(value, None, sides, "um^2/ns", at_bound=length.at_bound, origin="derived")  # type: ignore[arg-type]
-    relative = float(np.hypot(2 * length.stderr / length.value, lifetime.stderr / lifetime.value))
-    span = float(np.exp(NORMAL_95 * relative))
-    return Estimate(value, value * relative, (value / span, value * span), "um^2/ns", origin="derived")
-
-
-def _laser_measurement(laser: Calibration) -> Measurement:
-    fit = laser.fit
-    width = fit.value("width") * FWHM
-    error, span = fit.error("width"), float(np.exp(NORMAL_95 * fit.error("width")))
-    seen = Estimate(width, width * error, (width / span, width * span), "um")
-    return Measurement(
-        kind="laser",
-        file=laser.image.name,
-        status="fitted" if laser.reason is None else "flagged",
-        reason=laser.reason,
-        parameters={"laser_image_fwhm": seen, **estimates(fit)},
-        goodness=laser.goodness,
-        pixel_size=laser.image.spacing,
-        window=window(laser.image),
-        **pictures(fit),
-    )

@@ -91,7 +91,7 @@ def build(settings: FitSettings) -> Experiment:
     fixed = dict(fixed_value(text) for text in settings.fix)
     if given["lifetime"] is None:  # fixing it and giving it are the same wish
         given["lifetime"] = fixed.pop("lifetime", None)
-    unreadable = [(_name(entry), entry.reason) for entry in lost]
+    unreadable = [(place, _name(e), e.reason) for place, e in enumerate(found) if isinstance(e, Unreadable)]
     given |= {"noise": settings.noise, "interval": settings.interval}
     return Experiment(images=images, fixed=fixed, unreadable=unreadable, **_said(given))
 

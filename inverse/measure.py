@@ -1,7 +1,7 @@
 """One image, measured: its fit turned into values with errors, its goodness, and the deconvolved length beside them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,8 @@ def measure(
 
     Raises InputError for what cannot be fitted.
     """
+    place = images[0].place
+    constraints = constraints.seen_from(place)
     fit, gaussian, told = _fit(images, optics, constraints, noise, gates, landscape)
     found = goodness_of(fit)
     gain, notes = suspected_gain(fit, found), list(dict.fromkeys(note for image in images for note in image.notes))
@@ -69,6 +71,7 @@ def measure(
     notes += told
     reason = misfit(fit, found) or at_odds(fit, optics.known) or _held(fit, constraints)
     parameters = estimates(fit, interval)
+    parameters |= {name: _moved(parameters[name], by) for name, by in zip(("centre_x", "centre_y"), place, strict=True)}
     parameters["deconvolved_length"] = deconvolved_length(gaussian, fit, optics.width, images[0].spacing)
     measurement = Measurement(
         kind="image",
@@ -111,9 +114,16 @@ def pictures(fit: SpotFit) -> dict[str, Any]:
 
 
 def window(image: Image) -> dict[str, float]:
-    """The part of the plane that the image shows, in µm from its centre."""
-    (ny, nx), (size_y, size_x) = image.shape, image.spacing
-    return {"x0": -nx * size_x / 2, "x1": nx * size_x / 2, "y0": -ny * size_y / 2, "y1": ny * size_y / 2}
+    """The part of the plane that the image shows, in µm from the centre of the whole frame."""
+    (ny, nx), (size_y, size_x), (x, y) = image.shape, image.spacing, image.place
+    return {"x0": x - nx * size_x / 2, "x1": x + nx * size_x / 2, "y0": y - ny * size_y / 2, "y1": y + ny * size_y / 2}
+
+
+def _moved(entry: Estimate, by: float) -> Estimate:
+    """A position, counted from another origin."""
+    ends = None if entry.interval95 is None else tuple(None if end is None else end + by for end in entry.interval95)
+    value = None if entry.value is None else entry.value + by
+    return replace(entry, value=value, interval95=ends)  # type: ignore[arg-type]
 
 
 def estimates(fit: SpotFit, interval: str = "fisher") -> dict[str, Estimate]:

@@ -268,6 +268,8 @@ def test_a_region_is_cut_out() -> None:
     assert image.dark is not None
     assert image.dark.shape == (25, 30)
     assert "region x 10:40, y 5:30" in image.notes[0]
+    assert image.offset == ((5 + 30 - SHAPE[0]) / 2, (10 + 40 - SHAPE[1]) / 2)
+    assert image.place == pytest.approx((0.04 * image.offset[1], 0.04 * image.offset[0]))
 
 
 @pytest.mark.parametrize("region", [(0, 51, 0, 40), (10, 10, 0, 40), (-1, 5, 0, 5), (1, 2, 3), (0.5, 9, 0, 9)])

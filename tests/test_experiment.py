@@ -232,7 +232,7 @@ def test_one_bad_image_harms_no_other(laser, spots, result):
     narrow = shoot(61, shape=(16, 16), file="narrow", **SPOT)
     seen = []
     found = Experiment(
-        images=[spots[0], narrow, *spots[1:]], laser=laser, lifetime=(4.0, 0.1), unreadable=[("torn.tif", "is torn")]
+        images=[spots[0], narrow, *spots[1:]], laser=laser, lifetime=(4.0, 0.1), unreadable=[(4, "torn.tif", "is torn")]
     ).fit(progress=lambda done, total, name: seen.append((done, total, name)))
     assert [m.status for m in found.images] == ["fitted", "failed", "fitted", "fitted", "failed"]
     assert "three" in found.images[1].reason or "3 times" in found.images[1].reason

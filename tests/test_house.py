@@ -25,7 +25,7 @@ fit.instrument fit.detector fit.parameters fit.prediction fit.likelihood fit.opt
 fit.start fit.spot fit.rescale fit.quality fit.optics fit.landscape fit.film
 results.wording results.sentences results.storage results.archive results.screen results.figures results.scatter
 results.page results.panels results.record results.report results.result
-measure batch verdicts experiment settings options machine job terminal demo doctor cli
+measure batch derived verdicts experiment settings options machine job terminal demo doctor cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last

@@ -68,6 +68,7 @@ def test_a_region_with_a_known_background_and_a_fixed_centre(tmp_path):
                    BACKGROUND, "--fix", "centre_y=0 um", "--interval", "profile")["parameters"]  # fmt: skip
     length = found["diffusion_length"]
     assert agrees(length, LENGTH)
+    assert agrees(found["centre_x"], -28 * PIXEL)  # from the centre of the whole image
     assert length["interval95"][0] < LENGTH < length["interval95"][1]
     assert (found["background"]["value"], found["background"]["origin"]) == (BACKGROUND, "given")
     assert (found["centre_y"]["value"], found["centre_y"]["origin"]) == (0.0, "given")

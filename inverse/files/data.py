@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from excidiff.inverse.files.region import region_note, region_slices
+from excidiff.inverse.files.region import region_note, region_offset, region_slices
 from excidiff.inverse.files.saturation import at_peak, cut_off_share, saturated_pixels
 from excidiff.inverse.files.units import check_range, format_quantity
 from excidiff.solver.solution import InputError
@@ -67,6 +67,7 @@ class Image:
     dark: counts without light, pixel by pixel, instead of the camera's offset.
     flat: relative sensitivity, scaled to mean 1 over the used pixels; it multiplies the model, never divides the data.
     uncertainty: standard error in counts; with it the noise is Gaussian and the counts may have any sign.
+    offset: how far the centre lies from that of the whole frame it was cut from, in pixels (y, x).
     file, frame, sha256: where the counts come from. notes: what was masked or looks odd, for the report.
 
     Raises InputError, naming the file, for what FAULTS rows 1–7 list.
@@ -80,6 +81,7 @@ class Image:
     dark: Float[np.ndarray, "y x"] | None = None
     flat: Float[np.ndarray, "y x"] | None = None
     uncertainty: Float[np.ndarray, "y x"] | None = None
+    offset: tuple[float, float] = (0.0, 0.0)
     file: str = "image"
     frame: int | None = None
     sha256: str | None = None
@@ -155,6 +157,11 @@ class Image:
                 'give it with its unit, as in --pixel-size "40 nm"'
             )
         return self.pixel_size  # type: ignore[return-value]
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """Where the centre lies, (x, y) in µm from that of the whole frame."""
+        return self.offset[1] * self.spacing[1], self.offset[0] * self.spacing[0]
 
     @property
     def x(self) -> Float[np.ndarray, " x"]:
@@ -235,13 +242,15 @@ class Image:
 def with_region(image: Image, region: Sequence[int]) -> Image:
     """Return the part of `image` in columns x0 … x1 − 1 and rows y0 … y1 − 1 of `region` = (x0, x1, y0, y1), pixels.
 
-    Positions in the new image are measured from its own centre. Raises InputError if the region leaves the image.
+    The new image knows its `offset`, so that positions in it count from the whole image's centre. Raises InputError if
+    the region leaves the image.
     """
     part = region_slices(region, image.shape, image.name)
     cut = {name: getattr(image, name) for name in ("counts", "mask", "dark", "flat", "uncertainty")}
-    note = region_note(region, image.shape)
+    note, (down, right) = region_note(region, image.shape), region_offset(region, image.shape)
     return replace(
         image,
+        offset=(image.offset[0] + down, image.offset[1] + right),
         **{name: None if value is None else value[part] for name, value in cut.items()},
         notes=(*image.notes, note),
     )

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from excidiff.inverse.files.data import Camera, Image
 from excidiff.inverse.files.formats import file_hash, read_raster
 from excidiff.inverse.files.raster import MAX_PIXELS, PixelSize, settle_pixel_size, told_size
-from excidiff.inverse.files.region import region_note, region_slices
+from excidiff.inverse.files.region import region_note, region_offset, region_slices
 from excidiff.inverse.files.saturation import saturated_pixels
 from excidiff.inverse.files.units import parse_quantity
 from excidiff.solver.solution import InputError
@@ -217,6 +217,7 @@ def _image(
         file=file,
         frame=frame,
         sha256=digest,
+        offset=(0.0, 0.0) if region is None else region_offset(region, shape),
         notes=notes,
         **maps,  # type: ignore[arg-type]
     )

@@ -22,9 +22,16 @@ def region_slices(region: Sequence[int], shape: tuple[int, ...], name: str) -> t
     return slice(y0, y1), slice(x0, x1)
 
 
+def region_offset(region: Sequence[int], shape: tuple[int, ...]) -> tuple[float, float]:
+    """How far the region's centre lies from that of an image of `shape` = (…, y, x), in pixels (y, x)."""
+    x0, x1, y0, y1 = region
+    return (y0 + y1 - shape[-2]) / 2, (x0 + x1 - shape[-1]) / 2
+
+
 def region_note(region: Sequence[int], shape: tuple[int, ...]) -> str:
     """Say in words which part of an image is used."""
     x0, x1, y0, y1 = region
     return (
-        f"region x {x0}:{x1}, y {y0}:{y1} of {shape[-1]} × {shape[-2]} pixels; positions are from the region's centre"
+        f"region x {x0}:{x1}, y {y0}:{y1} of {shape[-1]} × {shape[-2]} pixels; positions are from the whole image's "
+        "centre"
     )

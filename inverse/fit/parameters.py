@@ -5,7 +5,7 @@ as L), the plain value of centre and background. People see house units: µm, ns
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -73,6 +73,16 @@ class Constraints:
                 raise InputError(f"tied = {name!r}: only centre_x and centre_y can be tied to the laser image")
             if name in self.fixed:
                 raise InputError(f"{name} is both fixed and tied to the laser image; choose one")
+
+    def seen_from(self, place: tuple[float, float]) -> "Constraints":
+        """The same with centres that count from `place` (x, y), µm."""
+        shift = dict(zip(("centre_x", "centre_y"), place, strict=True))
+        fixed = {name: value - shift.get(name, 0.0) for name, value in self.fixed.items()}
+        bounds = {
+            name: tuple(None if end is None else end - shift.get(name, 0.0) for end in ends)
+            for name, ends in self.bounds.items()
+        }
+        return replace(self, fixed=fixed, bounds=bounds)
 
     def apply(
         self, names: tuple[str, ...], lower: Float64[np.ndarray, " P"], upper: Float64[np.ndarray, " P"]

@@ -271,9 +271,13 @@ def legend_above(axes: Any) -> None:
 
 
 def _axes(measurement: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel centres (y, x) in µm from the image's centre."""
-    shape, pitch = measurement.counts.shape, measurement.pixel_size or (1.0, 1.0)
-    y, x = ((np.arange(count) - 0.5 * (count - 1)) * size for count, size in zip(shape, pitch, strict=True))
+    """Pixel centres (y, x) in µm from the centre of the whole frame, of which the window tells the image's own."""
+    shape, pitch, seen = measurement.counts.shape, measurement.pixel_size or (1.0, 1.0), measurement.window or {}
+    middles = (0.5 * (seen.get(f"{axis}0", 0.0) + seen.get(f"{axis}1", 0.0)) for axis in "yx")
+    y, x = (
+        middle + (np.arange(count) - 0.5 * (count - 1)) * size
+        for count, size, middle in zip(shape, pitch, middles, strict=True)
+    )
     return y, x
 
 
