@@ -26,7 +26,7 @@ from jaxtyping import Float
 
 from excidiff.solver.grid import Grid
 from excidiff.solver.medium import SIDES, Medium, check_medium, thermal_energy
-from excidiff.solver.solution import InputError
+from excidiff.solver.solution import InputError, is_concrete
 from excidiff.solver.source import FWHM
 
 Positions = Float[np.ndarray, " excitons"]
@@ -65,8 +65,14 @@ def walk(
     ns, when to stop watching (never, by default). `step`: the longest time step in ns, instead of the one chosen from
     the maps. The same seed gives the same photons.
 
-    Raises `InputError` for a source with negative weights or none at all, and where some excitons would never end.
+    Raises `InputError` for a source with negative weights or none at all, where some excitons would never end, and
+    under a trace.
     """
+    if not is_concrete((medium, source, grid, seed, max_time, step)):
+        raise InputError(
+            "walk runs on the host with random numbers; it cannot be traced or differentiated: call it outside jit, "
+            "vmap and grad, or take the density from steady_state or evolve"
+        )
     check_medium(medium, grid)
     if not (isinstance(excitons, (int, np.integer)) and excitons >= 0):
         raise InputError(f"walk(excitons={excitons!r}): expected a whole number ≥ 0")

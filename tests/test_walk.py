@@ -3,6 +3,7 @@
 A correct walk exceeds that once in 16 000 cases; a drift, a wall or a rate that is wrong by 1 % does so in most.
 """
 
+import jax
 import numpy as np
 import pytest
 
@@ -215,3 +216,13 @@ def test_bad_input(change: dict, message: str):
     good = {"medium": Medium(D, TAU), "source": Spot(0.3), "grid": BOX, "excitons": 10, "seed": 0}
     with pytest.raises(InputError, match=message):
         walk(**(good | change))
+
+
+def test_a_traced_film_is_refused():
+    """A walk that ran once with the numbers of a trace, or had no gradient, would be wrong without a word."""
+    good = {"grid": BOX, "excitons": 10, "seed": 0}
+    for transform in (jax.jit, jax.grad):
+        with pytest.raises(InputError, match="cannot be traced or differentiated"):
+            transform(lambda d: walk(Medium(d, TAU), Spot(0.3), **good).x.mean())(D)
+        with pytest.raises(InputError, match="cannot be traced or differentiated"):
+            transform(lambda width: walk(Medium(D, TAU), Spot(width), **good).x.mean())(0.3)
