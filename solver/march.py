@@ -190,9 +190,9 @@ def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
         if integrate:
             estimate = jnp.maximum(estimate, size(faded * out.error_integral) / _positive(size(total)))
         allowed = 0.1 * rtol * dt / _positive(time + dt)
-        accepted = ((estimate <= allowed) | (dt <= 0)) & jnp.isfinite(estimate)
-        factor = SAFETY * (allowed / _positive(estimate)) ** (1 / 3)
-        factor = jnp.where(jnp.isfinite(estimate), jnp.clip(factor, SHRINK, GROW), SHRINK)
+        accepted = (estimate <= allowed) | (dt <= 0)
+        factor = jnp.clip(SAFETY * (allowed / _positive(estimate)) ** (1 / 3), SHRINK, GROW)
+        residual = jnp.where(jnp.isfinite(estimate + dt), out.residual, jnp.nan)  # no shorter step would help
         proposal = jnp.where(accepted & (dt < wish), jnp.maximum(wish, factor * dt), factor * dt)
         ends = accepted & last
         here = jnp.where(accepted, state["taken"], max_steps)
@@ -215,7 +215,7 @@ def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
             "tried": state["tried"] + 1,
             "error": state["error"] + jnp.where(accepted, estimate, 0.0),
             "iterations": state["iterations"] + out.iterations,
-            "residual": jnp.maximum(state["residual"], out.residual),
+            "residual": jnp.maximum(state["residual"], residual),
             "surplus": state["surplus"] + jnp.where(accepted, out.surplus / present, 0.0),
         }
 

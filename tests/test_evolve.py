@@ -1,13 +1,29 @@
 """The film in time: exact where it is uniform, kept to its tolerance where it is not."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from benchmarks import problems
-from excidiff.solver import Grid, InputError, Medium, Surface, evolve, gaussian_spot, steady_state, time_integral
+from excidiff.solver import (
+    Grid,
+    InputError,
+    Medium,
+    Result,
+    SolverError,
+    Surface,
+    evolve,
+    gaussian_spot,
+    steady_state,
+    time_integral,
+)
+from excidiff.solver.elliptic import MAX_ITERATIONS
+from excidiff.solver.flux import assemble
 from excidiff.solver.march import DIAGONAL, EMBEDDED, TABLEAU, WEIGHTS
+from excidiff.solver.transient import verdict
 
 GRID = Grid((24, 20), 0.1)
 SPOT = gaussian_spot(GRID, fwhm=0.4, centre=(0.1, -0.05))
@@ -82,6 +98,141 @@ def test_scheme_has_its_order():
         for value, vector in conditions.items():
             assert abs(sums @ vector - value) < 1e-15
     np.testing.assert_allclose(a[-1], WEIGHTS)  # stiffly accurate: the last stage is the step
+
+
+ROUGH = Medium(
+    0.05 * jnp.exp(0.4 * jnp.cos(3 * GRID.x)[None, :] + jnp.zeros(GRID.shape)),
+    2.0,
+    landscape=20.0 * jnp.sin(4 * GRID.y)[:, None] * jnp.cos(2 * GRID.x)[None, :],
+)
+
+
+@pytest.mark.parametrize("solve_rtol", [None, 1e-6])
+@pytest.mark.parametrize("lifetime", [np.inf, 2.0])
+@pytest.mark.parametrize("shining", [False, True])
+def test_excitons_are_neither_lost_nor_invented(lifetime: float, shining: bool, solve_rtol):
+    """N = N₀ e^{−t/τ}, or N₀ + Gt without loss, to rounding of ~300 solves, 1e-12, however loosely they are solved."""
+    film = Medium(ROUGH.diffusivity, lifetime, landscape=ROUGH.landscape)
+    light = 0.3 * SPOT if shining else None
+    found = evolve(film, SPOT, GRID, TIMES, generation=light, solve_rtol=solve_rtol, throw=False)
+    number = found.density.sum((1, 2)) / SPOT.sum()
+    assert found.stats["imbalance"] < 1e-12
+    if not shining:
+        np.testing.assert_allclose(number, jnp.exp(-TIMES / lifetime), rtol=1e-12)
+    elif np.isinf(lifetime):
+        np.testing.assert_allclose(number, 1 + 0.3 * TIMES, rtol=1e-12)
+    else:  # what is lost depends on the stepping
+        np.testing.assert_allclose(number, 0.6 + 0.4 * jnp.exp(-TIMES / lifetime), rtol=1e-4)
+
+
+@pytest.mark.parametrize("net", [0.0, 1.0])
+def test_balance_of_what_is_signed(net: float):
+    """A mode that is negative in half of its cells, with no excitons in all: nothing to share a surplus by but |n|."""
+    wave = jnp.sin(2 * GRID.y)[:, None] + net + jnp.zeros(GRID.shape)
+    film = Medium(ROUGH.diffusivity, np.inf, landscape=ROUGH.landscape)
+    number = evolve(film, wave, GRID, TIMES).density.sum((1, 2))
+    np.testing.assert_allclose(number, jnp.sum(wave), rtol=0, atol=1e-12 * float(jnp.abs(wave).sum()))
+
+
+def dense_modes(film: Medium):
+    """Eigenvalues and eigenvectors of the operator as a matrix, and between n and its variable."""
+    operator = assemble(film, GRID)
+    unit = jnp.eye(SPOT.size).reshape(SPOT.size, *GRID.shape)
+    rates, vectors = jnp.linalg.eigh(jax.vmap(operator.apply)(unit).reshape(SPOT.size, SPOT.size))
+    modes = vectors.T @ operator.symmetric(SPOT).reshape(-1)
+    return rates, lambda factors: operator.density((vectors @ (factors * modes)).reshape(GRID.shape))
+
+
+def test_tolerance_is_kept_over_a_landscape():
+    """Frames and gates against every mode of the matrix decaying on its own; at 15 ns 6e-4 of the excitons are left."""
+    rates, density = dense_modes(ROUGH)
+    frames = evolve(ROUGH, SPOT, GRID, TIMES)
+    exact = jnp.stack([density(jnp.exp(-rates * t)) for t in TIMES])
+    assert share(frames.density, exact).max() <= frames.stats["error"] <= 1e-4
+    edges = jnp.array([0.0, 0.02, 0.3, 2.0, 15.0])
+    gates = time_integral(ROUGH, SPOT, GRID, edges=edges)
+    exact = jnp.stack([density((jnp.exp(-rates * a) - jnp.exp(-rates * b)) / rates) for a, b in pairwise(edges)])
+    assert share(gates.density, exact).max() <= gates.stats["error"] <= 1e-4
+
+
+def test_single_precision_in_time():
+    """float32 in, float32 out, within rtol = 1e-4 of double precision and balanced to 1e-5."""
+    film, spot, grid, times = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (ROUGH, SPOT, GRID, TIMES))
+    found, exact = evolve(film, spot, grid, times), evolve(ROUGH, SPOT, GRID, TIMES, rtol=1e-6)
+    assert found.density.dtype == jnp.float32
+    assert share(found.density, exact.density).max() <= 1e-4
+    number = np.asarray(found.density, float).sum((1, 2)) / np.asarray(spot, float).sum()
+    np.testing.assert_allclose(number, np.exp(-TIMES / 2.0), rtol=1e-5)
+    with pytest.raises(InputError, match="float64"):
+        evolve(film, spot, grid, times, rtol=1e-6)
+
+
+SOUND = {"density": 1.0, "reached": 2, "residual": 1e-8, "imbalance": 1e-9, "error": 9e-5}
+VERDICTS = {
+    "sound": ({}, Result.converged),
+    "rounding": ({"density": -9e-4}, Result.converged),
+    "negative": ({"density": -11e-4}, Result.negative),
+    "imbalance": ({"imbalance": 1.1e-8}, Result.imbalance),
+    "error": ({"error": 1.1e-4}, Result.error),
+    "steps": ({"reached": 1}, Result.steps),
+    "rest": ({"residual": 9e-7}, Result.converged),
+    "iterations": ({"residual": 11e-7, "reached": 1}, Result.iterations),
+    "not finite": ({"density": np.nan}, Result.not_finite),
+    "on the way": ({"residual": np.nan, "reached": 1}, Result.not_finite),
+}
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_verdicts(name: str):
+    """At rtol = 1e-4, solve_rtol = 1e-7: each code on its own side of its threshold."""
+    change, expected = VERDICTS[name]
+    case = {key: jnp.asarray(value) for key, value in (SOUND | change).items()}
+    density = jnp.ones((2, 3, 4)).at[1, 1, 2].set(case.pop("density"))
+    assert int(verdict(density, case.pop("reached"), jnp.ones((3, 4)), case, 1e-4, 1e-7)) == expected
+
+
+def test_a_march_ends_where_its_solves_fail():
+    """120 kT up and down every three cells is beyond the preconditioner: one step of five solves is tried, not 1296."""
+    landscape = 1500.0 * np.cos(2.0 * np.arange(24)[:, None] + 3.0 * np.arange(20)[None, :])
+    film = Medium(0.05, 5.0, landscape=landscape)
+    with pytest.warns(UserWarning, match="kT between neighbouring cells"):
+        found = evolve(film, SPOT, GRID, TIMES, throw=False)
+    assert int(found.result) == Result.iterations
+    assert found.stats["iterations"] <= 5 * MAX_ITERATIONS
+    assert jnp.isnan(found.density[-1]).all()
+    with pytest.warns(UserWarning, match="kT"), pytest.raises(SolverError, match="linear solver"):
+        evolve(film, SPOT, GRID, TIMES)
+
+
+def test_numbers_out_of_range_on_the_way_are_told():
+    """The sum of the densities overflows although none of them does."""
+    found = evolve(ROUGH, SPOT * (1e307 / SPOT.max()), GRID, TIMES, throw=False)
+    assert int(found.result) == Result.not_finite
+    assert jnp.isnan(found.density[-1]).all()
+
+
+def test_frames_that_were_not_reached_are_no_numbers():
+    found = evolve(ROUGH, SPOT, GRID, TIMES, max_steps=3, throw=False)
+    assert int(found.result) == Result.steps
+    np.testing.assert_allclose(found.density[0], SPOT, rtol=1e-15)
+    assert jnp.isnan(found.density[-1]).all()
+    gates = time_integral(ROUGH, SPOT, GRID, edges=jnp.array([0.0, 0.5, 15.0]), max_steps=12, throw=False)
+    assert int(gates.result) == Result.steps
+    assert jnp.isfinite(gates.density[0]).all()
+    assert jnp.isnan(gates.density[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "solve"),
+    [
+        ("evolve.initial", lambda bad: evolve(ROUGH, bad, GRID, TIMES)),
+        ("evolve.generation", lambda bad: evolve(ROUGH, SPOT, GRID, TIMES, generation=bad)),
+        ("time_integral.pulse", lambda bad: time_integral(ROUGH, bad, GRID, edges=TIMES)),
+    ],
+)
+def test_sources_that_are_not_finite_are_refused(name: str, solve):
+    with pytest.raises(InputError, match=rf"{name}=….*not finite at \(0, 3\)"):
+        solve(SPOT.at[0, 3].set(jnp.nan))
 
 
 def test_running_out_of_steps_is_a_failure_and_nan_under_a_trace():

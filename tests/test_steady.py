@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks import problems
 from excidiff.solver import Grid, InputError, Medium, Result, SolverError, Surface, gaussian_spot, steady_state
+from excidiff.solver.medium import BOLTZMANN, check_medium
+from excidiff.solver.steady import verdict
 
 GRID = Grid((20, 17), 0.1)
 SPOT = gaussian_spot(GRID, fwhm=0.4)
@@ -17,6 +19,7 @@ SPOT = gaussian_spot(GRID, fwhm=0.4)
     [
         ((1, 67), (False, False)),
         ((23, 37), (True, False)),
+        ((23, 37), (False, True)),
         ((23, 37), (True, True)),
         ((2, 3), (True, True)),
         ((64, 1), (False, False)),
@@ -92,13 +95,77 @@ def test_without_loss_there_is_no_steady_state():
     assert int(quenched.result) == Result.converged
 
 
+SOUND = {"density": 1.0, "residual": 1e-9, "imbalance": 1e-9}
+VERDICTS = {
+    "sound": ({}, Result.converged),
+    "rounding": ({"density": -9e-8}, Result.converged),
+    "negative": ({"density": -11e-8}, Result.negative),
+    "imbalance": ({"imbalance": 1.1e-8}, Result.imbalance),
+    "rest": ({"residual": 9e-8}, Result.converged),
+    "iterations": ({"residual": 11e-8}, Result.iterations),
+    "not finite": ({"density": np.nan, "residual": np.nan, "imbalance": np.nan}, Result.not_finite),
+    "the cause first": ({"density": -1.0, "residual": 1.0, "imbalance": 1.0}, Result.iterations),
+}
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_verdicts(name: str):
+    """At rtol = 1e-8, beside a largest density of 1: each code on its own side of its threshold."""
+    change, expected = VERDICTS[name]
+    case = {key: jnp.asarray(value) for key, value in (SOUND | change).items()}
+    density = jnp.ones((3, 4)).at[1, 2].set(case.pop("density"))
+    assert int(verdict(density, jnp.ones((3, 4)), case, 1e-8)) == expected
+
+
+@pytest.mark.parametrize(("imbalance", "expected"), [(0.9e-4, Result.converged), (1.1e-4, Result.imbalance)])
+def test_single_precision_is_held_to_its_gate(imbalance: float, expected: Result):
+    stats = {"residual": jnp.float32(1e-6), "imbalance": jnp.float32(imbalance)}
+    ones = jnp.ones((3, 4), jnp.float32)
+    assert int(verdict(ones, ones, stats, 1e-5)) == expected
+
+
+def test_stats_are_constants():
+    """Gradients of what a solve reports are zero, not those of its rounding."""
+
+    def reported(d):
+        stats = steady_state(Medium(d, 5.0), SPOT, GRID).stats
+        return stats["residual"] + stats["imbalance"]
+
+    assert not jax.grad(reported)(0.05 * jnp.ones(GRID.shape)).any()
+
+
+def test_gradient_at_a_wall():
+    """D = 0 in one cell: the derivative there is that of opening it, (4f(ε) − 3f(0) − f(2ε))/2ε.
+
+    From D = h²/8τ = 2.5e-4 on the cell empties sideways as fast as by itself; at ε = 1e-7 that leaves (ε/D)² = 2e-7.
+    """
+    d = jnp.full(GRID.shape, 0.05).at[9, 8].set(0.0)
+
+    @jax.jit
+    def loss(d):
+        return jnp.sum(steady_state(Medium(d, 5.0), SPOT, GRID, rtol=1e-13).density ** 2)
+
+    closed, ajar, twice = (loss(d.at[9, 8].set(opening)) for opening in (0.0, 1e-7, 2e-7))
+    opened = (4 * ajar - 3 * closed - twice) / 2e-7
+    np.testing.assert_allclose(jax.grad(loss)(d)[9, 8], opened, rtol=1e-6)
+
+
+def test_single_precision_spans_less():
+    """200 kT in steps of one: beyond e^(U/2kT) in float32, within reach of float64."""
+    grid = Grid((1, 201), 0.1)
+    landscape = 295.0 * BOLTZMANN * np.arange(201.0)[None, :]
+    check_medium(Medium(0.05, 5.0, landscape), grid)
+    with pytest.raises(InputError, match="200 kT, more than 150 kT"):
+        check_medium(Medium(0.05, 5.0, landscape.astype(np.float32)), grid)
+
+
 def test_a_failed_solve_says_why():
     """60 kT up and down every three cells is beyond the preconditioner: an error with the residual, NaN under jit."""
     landscape = 760.0 * np.cos(2.0 * np.arange(20)[:, None] + 3.0 * np.arange(17)[None, :])
     film = Medium(0.05, 5.0, landscape=landscape)
     with pytest.warns(UserWarning, match="kT between neighbouring cells"):
         solution = steady_state(film, SPOT, GRID, throw=False)
-    assert int(solution.result) != Result.converged
+    assert int(solution.result) == Result.iterations
     with pytest.warns(UserWarning, match="refine"), pytest.raises(SolverError, match="residual"):
         steady_state(film, SPOT, GRID)
     traced = jax.jit(lambda u: steady_state(Medium(0.05, 5.0, landscape=u), SPOT, GRID).density)(landscape)
@@ -108,6 +175,17 @@ def test_a_failed_solve_says_why():
 BAD = {
     "diffusivity": ({"diffusivity": 0.0, "lifetime": 5.0}, "expected positive"),
     "negative map": ({"diffusivity": -np.ones(GRID.shape), "lifetime": 5.0}, r"-1.0 at \(0, 0\)"),
+    "nan": ({"diffusivity": np.nan, "lifetime": 5.0}, "nan; expected positive"),
+    "infinite map": ({"diffusivity": np.full(GRID.shape, np.inf), "lifetime": 5.0}, r"inf at \(0, 0\)"),
+    "pair": ({"diffusivity": (0.1, -0.1), "lifetime": 5.0}, "diffusivity.*-0.1; expected positive"),
+    "pair's shape": ({"diffusivity": (0.1, np.ones((3, 4))), "lifetime": 5.0}, r"diffusivity.*\(3, 4\) on a grid"),
+    "three": ({"diffusivity": (0.1, 0.1, 0.1), "lifetime": 5.0}, "pair"),
+    "lifetime map": ({"diffusivity": 0.1, "lifetime": np.eye(20, 17)}, r"lifetime.*0.0 at \(0, 1\)"),
+    "lifetime nan": ({"diffusivity": 0.1, "lifetime": np.full(GRID.shape, np.nan)}, r"lifetime.*nan at \(0, 0\)"),
+    "lifetime's shape": ({"diffusivity": 0.1, "lifetime": np.ones((3, 4))}, r"lifetime.*\(3, 4\) on a grid"),
+    "landscape's shape": ({"diffusivity": 0.1, "lifetime": 5.0, "landscape": np.ones((3, 4))}, r"landscape.*\(3, 4\)"),
+    "cold": ({"diffusivity": 0.1, "lifetime": 5.0, "temperature": 0.0}, "temperature.*0.0; expected positive"),
+    "colder": ({"diffusivity": 0.1, "lifetime": 5.0, "temperature": -5.0}, "temperature.*-5.0"),
     "lifetime": ({"diffusivity": 0.1, "lifetime": -1.0}, "lifetime"),
     "shape": ({"diffusivity": np.ones((3, 4)), "lifetime": 5.0}, r"\(3, 4\) on a grid of shape \(20, 17\)"),
     "not finite": ({"diffusivity": 0.1, "lifetime": 5.0, "landscape": np.full(GRID.shape, np.nan)}, "expected finite"),
