@@ -5,13 +5,13 @@ Densities and films are exponentials of cosine waves, n = e^p, D = e^q, U = u k_
     ∇·[D(∇n + n∇u)] = Dn [∇(p + q)·∇(p + u) + ∇²(p + u)].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from benchmarks.problems import TAU, D, Evolution, Steady, axes
 from excidiff.solver.grid import Grid
-from excidiff.solver.medium import Medium, thermal_energy
+from excidiff.solver.medium import Medium, Surface, thermal_energy
 
 
 class Waves:
@@ -30,6 +30,15 @@ class Waves:
             self.dy -= amplitude * l * np.cos(u) * np.sin(v)
             self.dxx -= k**2 * wave
             self.dyy -= l**2 * wave
+
+    def tilted(self, grid: Grid, left: float, right: float) -> "Waves":
+        """With b x − (b + c) x²/2W added, x from the left wall: slope b = `left` there, −c = −`right` at the other."""
+        width = float(grid.extent[1])
+        x = axes(grid)[0] + width / 2
+        self.value += left * x - (left + right) * x**2 / (2 * width)
+        self.dx += left - (left + right) * x / width
+        self.dxx -= (left + right) / width
+        return self
 
 
 def outflow(density: Waves, diffusivity: Waves, energy: Waves, aspect: float = 1.0) -> np.ndarray:
@@ -71,6 +80,22 @@ def manufactured_film(n: int, *, periodic: bool = False, aspect: float = 1.0) ->
     density, rate = np.exp(chosen.value), np.exp(-rough.lifetime.value)
     leaving = np.exp(rough.diffusivity.value) * outflow(chosen, rough.diffusivity, rough.energy, aspect)
     return Steady("manufactured", rough.grid, _film(rough, rate, aspect), density * (rate + leaving), lambda: density)
+
+
+def manufactured_surfaces(n: int) -> Steady:
+    """Entry 24 between partly open sides at the left and the right: D ∂n/∂x = S n there, as ∂(ln n)/∂x = S/D is chosen.
+
+    D varies along x alone, so that one S holds for a whole side; U is flat across the sides, as everywhere here.
+    """
+    rough, slopes = _rough(n, False), (0.8, 0.5)
+    rough = replace(rough, diffusivity=Waves(rough.grid, (np.log(D), 0, 0), (0.4, 2, 0), (0.2, 1, 0)))
+    chosen = Waves(rough.grid, (0.3, 2, 2), (-0.2, 0, 4)).tilted(rough.grid, *slopes)
+    density, rate = np.exp(chosen.value), np.exp(-rough.lifetime.value)
+    leaving = np.exp(rough.diffusivity.value) * outflow(chosen, rough.diffusivity, rough.energy)
+    left, right = (D * np.exp(0.4 + sign * 0.2) * slope for sign, slope in zip((1, -1), slopes, strict=True))
+    film = _film(rough, rate)
+    film = Medium(film.diffusivity, film.lifetime, film.landscape, surface=Surface(left=left, right=right))
+    return Steady("manufactured, open", rough.grid, film, density * (rate + leaving), lambda: density)
 
 
 def manufactured_decay(n: int, *, periodic: bool = False) -> Evolution:

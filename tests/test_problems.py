@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from benchmarks import formulas, problems
-from benchmarks.manufactured import Waves, manufactured_decay, manufactured_film
+from benchmarks.manufactured import Waves, manufactured_decay, manufactured_film, manufactured_surfaces
 from benchmarks.problems import LENGTH, TAU, D
 from excidiff.solver.medium import thermal_energy
 
@@ -154,6 +154,20 @@ def test_manufactured_problems_obey_their_equation():
     assert np.abs(operator(moving, fading) + 0.8 * fading).max() < 1e-7
 
 
+def test_manufactured_surfaces_take_what_arrives():
+    """D ∂n/∂x = S n at both sides, extrapolated to it from two faces (second order, 1e-3), and U is flat there."""
+    problem = manufactured_surfaces(800)
+    n, d, surface = problem.density(), np.asarray(problem.medium.diffusivity), problem.medium.surface
+    h, u = float(problem.grid.spacing[1]), np.asarray(problem.medium.landscape)
+    assert surface is not None
+    for wall, velocity in ((slice(None, 3), surface.left), (slice(-1, -4, -1), surface.right)):
+        slopes = np.diff(n[:, wall], axis=1) / h  # at faces 1 and 2
+        at_wall = 2 * slopes[:, 0] - slopes[:, 1]
+        density, mobility = (1.5 * f[:, wall][:, 0] - 0.5 * f[:, wall][:, 1] for f in (n, d))
+        assert_allclose(mobility * at_wall, velocity * density, rtol=2e-3)
+        assert np.abs(np.diff(u[:, wall][:, :2], axis=1)).max() < 1e-3 * np.abs(u).max()
+
+
 def test_waves_are_flat_at_closed_walls():
     """Zero slope at the walls, to the second order of a half cell, is what makes the problems fit closed sides."""
     grid = manufactured_film(400).grid
@@ -165,6 +179,7 @@ def test_waves_are_flat_at_closed_walls():
 def test_sources_of_manufactured_films_are_light():
     """A negative generation would be no source of excitons."""
     assert manufactured_film(64).source.min() > 0
+    assert manufactured_surfaces(64).source.min() > 0
     assert manufactured_decay(64).generation.min() > 0
 
 
