@@ -1,5 +1,7 @@
 """The exact image of a uniform film against quadrature, Bessel functions, moments and its own derivatives."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,19 +81,67 @@ def test_no_diffusion_is_the_laser():
 def test_gates_add_up_to_the_steady_image():
     """VERIFICATION 10: gates to 12 τ sum to the steady image but for e^−12 = 6e-6 of it."""
     edges = np.concatenate([[0.0], np.geomspace(0.1, 60.0, 40)])
-    nodes = prediction.gate_nodes(np.stack([edges[:-1], edges[1:]], axis=1))
+    gates = jnp.asarray(np.stack([edges[:-1], edges[1:]], axis=1))
     diffusivity, lifetime, width = 0.046, 5.0, 0.13
     x = jnp.asarray(prediction.pixel_edges(41, PIXEL))
     y = jnp.asarray(prediction.pixel_edges(31, PIXEL))
-    spot = prediction.gated(jnp.log(jnp.array([diffusivity, lifetime, width])), jnp.asarray(nodes))
+    spot = prediction.gated(jnp.log(jnp.array([diffusivity, lifetime, width])), gates)
     frames = prediction.pixel_fractions(spot, jnp.zeros(2), x, y)
     steady = image(np.sqrt(diffusivity * lifetime), width)
     np.testing.assert_allclose(frames.sum(axis=0), steady, atol=1e-5 * float(steady.max()))
 
 
+SPOTS = [(0.13, 1e-3, 5.0), (0.13, 0.48, 5.0), (0.1, 1.5, 5.0), (0.3, 0.1, 0.2), (0.1, 3.0, 2.0), (0.1, 10.0, 500.0)]
+GATES = [(0, 0.01), (0, 5), (0, 25), (2, 1000), (0, 1e4), (1e-3, 20), (20, 25), (30, 1e5)]
+
+
+@pytest.mark.parametrize(("width", "length", "lifetime"), SPOTS)
+def test_every_gate_matches_quadrature(width, length, lifetime):
+    """VERIFICATION 7 over gates: adaptive quadrature of e^{−t/τ} P_i P_j/τ; 1e-6 of the brightest pixel of each gate.
+
+    L from 0.01 to 100 s, gates from 0.01 ns to thousands of τ, some of them after 150 τ.
+    """
+    diffusivity, centres = length**2 / lifetime, np.array([0.0, width, 4 * np.hypot(width, length)])
+    h = 0.3 * width
+    edges = np.stack([centres - h / 2, centres + h / 2], axis=1)
+    spot = prediction.gated(jnp.log(jnp.array([diffusivity, lifetime, width])), jnp.array(GATES, float))
+    found = np.stack(
+        [prediction.pixel_fractions(spot, jnp.zeros(2), jnp.asarray(e), jnp.asarray(edges[0]))[:, 0, 0] for e in edges]
+    )
+
+    def inside(pair, variance):
+        return 0.5 * (erf(pair[1] / np.sqrt(2 * variance)) - erf(pair[0] / np.sqrt(2 * variance)))
+
+    for k, (t0, t1) in enumerate(GATES):
+        t1, unit = min(t1, t0 + 45 * lifetime), np.exp(-t0 / lifetime)
+        pieces = t0 + np.concatenate([[0.0], np.geomspace(1e-4 * (t1 - t0), t1 - t0, 16)])
+
+        def integrand(t, pair):
+            variance = width**2 + 2 * diffusivity * t
+            return np.exp(-(t - t0) / lifetime) / lifetime * inside(pair, variance) * inside(edges[0], variance)  # noqa: B023
+
+        near = 1e-9 * float(found[0, k]) / unit
+        exact = [
+            sum(quad(integrand, a, b, (pair,), epsabs=near, epsrel=1e-9)[0] for a, b in itertools.pairwise(pieces))
+            for pair in edges
+        ]
+        np.testing.assert_allclose(found[:, k] / unit, exact, atol=1e-6 * exact[0], err_msg=f"gate {t0}, {t1}")
+
+
+def test_slopes_of_gates_match_differences():
+    """Derivatives with the nodes held against central differences (h = 1e-4: h²/6 = 2e-9 of the peak, nodes moving)."""
+    gates, x = jnp.array([(0.0, 2.0), (2.0, 1000.0)]), jnp.asarray(prediction.pixel_edges(9, 0.1))
+    at = np.log([1.5**2 / 5, 5.0, 0.1])
+    predict = jax.jit(lambda shape: prediction.pixel_fractions(prediction.gated(shape, gates), jnp.zeros(2), x, x))
+    slopes = prediction.pixel_fractions_and_slopes(prediction.gated(jnp.asarray(at), gates), jnp.zeros(2), x, x)[1]
+    for k, step in enumerate(1e-4 * np.eye(3)):
+        differences = np.asarray(predict(jnp.asarray(at + step)) - predict(jnp.asarray(at - step))) / 2e-4
+        np.testing.assert_allclose(slopes[k], differences, atol=1e-7 * float(jnp.abs(slopes).max()))
+
+
 SHAPES = {
     "steady": (prediction.steady, [0.48, 0.13], prediction.steady_nodes()),
-    "gated": (prediction.gated, [0.046, 5.0, 0.13], prediction.gate_nodes(np.array([[0.0, 0.5], [0.5, 2.0]]))),
+    "gated": (prediction.gated, [0.046, 5.0, 0.13], np.array([[0.0, 0.5], [0.5, 2.0]])),
     "laser": (prediction.gaussian, [0.13], np.zeros(0)),
 }
 

@@ -23,6 +23,8 @@ from jax.scipy.special import erf
 from jaxtyping import Array, Float, Float64
 
 SQRT_PI = float(np.sqrt(np.pi))
+GATE_NODES = 32
+LAST_LIFETIME = 30.0
 
 
 class Superposition(NamedTuple):
@@ -54,15 +56,22 @@ def steady_nodes(step: float = 0.45, left: float = -14.0, right: float = 3.3) ->
     return np.stack([nodes, weights / weights.sum()])
 
 
-def gate_nodes(gates: Float64[np.ndarray, "F 2"], order: int = 16) -> Float64[np.ndarray, "2 F Q"]:
-    """Gauss–Legendre nodes and weights (ns) of each gate [t0, t1].
+def gate_nodes(
+    gates: Float[Array, "F 2"], diffusivity: Float[Array, ""], lifetime: Float[Array, ""], width: Float[Array, ""]
+) -> tuple[Float[Array, "F Q"], Float[Array, "F Q"]]:
+    """Nodes t and weights w (ns) with ∫ e^{−t/τ} g(s² + 2Dt) dt ≈ Σ w e^{−t/τ} g over each gate [t0, t1].
 
-    The integrand's nearest singularity is at t = −s²/2D, so `order` nodes err by about ρ^{−2·order} with
-    ρ = a + √(a² − 1), a = 1 + s²/(D (t1 − t0)) for a gate that starts at zero: 1e-9 at 16 nodes for a = 1.22.
+    Gauss–Legendre in log(t + c), c = s²/2D, where the integrand is smooth whatever s, D and τ: in t it changes within c
+    at first, within τ at last, and a gate may be far longer than both. What comes later than 30 τ after t0, e^−30, is
+    left out. With 32 nodes the error is below 2e-7 of the brightest pixel up to L = 100 s, 1e-8 up to 30 s.
     """
-    x, w = np.polynomial.legendre.leggauss(order)
-    middle, half = gates.mean(axis=1)[:, None], np.diff(gates, axis=1) / 2
-    return np.stack([middle + half * x, half * w])
+    x, w = np.polynomial.legendre.leggauss(GATE_NODES)
+    shift = width**2 / (2 * diffusivity)
+    first = gates[:, :1]
+    length = jnp.minimum(gates[:, 1:] - first, LAST_LIFETIME * lifetime)
+    stretch = jnp.log1p(length / (first + shift))
+    after = (first + shift) * jnp.expm1(stretch * (x[None] + 1) / 2)
+    return first + after, stretch * w[None] / 2 * (first + shift + after)
 
 
 def steady(shape: Float[Array, "2"], nodes: Float[Array, "2 Q"]) -> Superposition:
@@ -74,11 +83,15 @@ def steady(shape: Float[Array, "2"], nodes: Float[Array, "2 Q"]) -> Superpositio
     return Superposition(weight, width2 + spread, jnp.zeros_like(d_variance), d_variance)
 
 
-def gated(shape: Float[Array, "3"], nodes: Float[Array, "2 F Q"]) -> Superposition:
-    """Gates after a pulse: `shape` = (log D, log τ, log s), D in µm²/ns, τ in ns; `nodes` from `gate_nodes`."""
+def gated(shape: Float[Array, "3"], gates: Float[Array, "F 2"]) -> Superposition:
+    """Gates after a pulse: `shape` = (log D, log τ, log s), D in µm²/ns, τ in ns; `gates` (t0, t1) in ns.
+
+    The nodes move with the shape and are held in the derivatives, as no node changes an integral.
+    """
     diffusivity, lifetime, width2 = jnp.exp(shape[0]), jnp.exp(shape[1]), jnp.exp(2 * shape[2])
-    age, spread = nodes[0] / lifetime, 2 * diffusivity * nodes[0]
-    weight = nodes[1] * jnp.exp(-age) / lifetime
+    time, step = lax.stop_gradient(gate_nodes(gates, diffusivity, lifetime, jnp.sqrt(width2)))
+    age, spread = time / lifetime, 2 * diffusivity * time
+    weight = step * jnp.exp(-age) / lifetime
     nothing = jnp.zeros_like(weight)
     d_weight = jnp.stack([nothing, weight * (age - 1), nothing])
     d_variance = jnp.stack([spread, nothing, jnp.full_like(spread, 2 * width2)])

@@ -103,9 +103,9 @@ def steady_model(parameters, nodes, x_edges, y_edges, flat):
     return _image(prediction.steady(parameters[:2], nodes), parameters[2:], x_edges, y_edges, flat)
 
 
-def gated_model(parameters, nodes, x_edges, y_edges, flat):
+def gated_model(parameters, gates, x_edges, y_edges, flat):
     """The same for gates after a pulse; the background is per pixel and gate."""
-    return _image(prediction.gated(parameters[:3], nodes), parameters[3:], x_edges, y_edges, flat)
+    return _image(prediction.gated(parameters[:3], gates), parameters[3:], x_edges, y_edges, flat)
 
 
 def laser_model(parameters, nodes, x_edges, y_edges, flat):
@@ -156,7 +156,7 @@ def fit_film(
     start = np.array(
         [np.log(length**2 / lifetime), np.log(lifetime), np.log(width), *tail[:2], tail[2], background / len(images)]
     )
-    return fit_spot(GATED, images, start, noise, gated_model, prediction.gate_nodes(gates), known, constraints)
+    return fit_spot(GATED, images, start, noise, gated_model, gates, known, constraints)
 
 
 def summed(images: Sequence[Image]) -> Image:
