@@ -6,6 +6,10 @@ is not: at a gain of 1.24 and no noise one photoelectron reads 1 count and is ta
 for 3.24; dim pixels come out too dark, bright ones right, and a fitted diffusion length is off by many errors. So the
 photoelectrons are estimated by ŷ(c) = c/g + correction(c) with E[ŷ | n] = n, the smallest correction that does it;
 without noise it gives n itself. Everything follows from P(c | n), which is exact.
+
+An electron-multiplying register turns n electrons into a gamma variate of shape n and scale 1, in electrons: its mean
+and its variance are n, so that light of mean µ reads with variance 2µ, F² = 2. For any other excess noise F² the scale
+is F² − 1 and the shape n/(F² − 1), which keep mean n and total variance F² µ.
 """
 
 from functools import lru_cache
@@ -35,7 +39,7 @@ class Detector(NamedTuple):
         return _floor(self)
 
     def readings(self, n: Float64[np.ndarray, " N"]) -> tuple[Float64[np.ndarray, "N K"], Float64[np.ndarray, "N K"]]:
-        """What n photoelectrons (times F²) can read, in photoelectrons, and the probabilities."""
+        """What n photoelectrons can read, in photoelectrons, and the probabilities."""
         return _readings(self, n)
 
     def photons(self, image: Image) -> Float64[np.ndarray, "ny nx"]:
@@ -66,18 +70,39 @@ def detector_of(image: Image) -> Detector:
 
 
 def _readings(detector, n):
-    if detector.read_noise == 0 and not detector.whole:
-        return n[:, None] * detector.excess, np.ones((n.size, 1))
+    if detector.excess != 1:
+        return _noisy(detector, *_multiplied(n, detector.excess - 1), step=0.1)
     if not detector.whole:
-        z = np.linspace(-7, 7, 281)
-        weight = np.exp(-(z**2) / 2)
-        values = n[:, None] * detector.excess + detector.read_noise * z
-        return values, np.broadcast_to(weight / weight.sum(), values.shape)
+        return _noisy(detector, n[:, None], np.ones((n.size, 1)), step=0.05)
     counts, probability = _counts(detector, n)
     correction, first = _correction(detector), -_reach(detector)
     inside = counts - first < correction.size
     shift = np.where(inside, correction[np.minimum(counts - first, correction.size - 1)], 0.0)
     return counts / detector.gain + shift, probability
+
+
+def _noisy(detector, values, probability, step: float):
+    """Values (N, K) with read noise on top: normal, by the trapezoidal rule to 7 standard deviations."""
+    if detector.read_noise == 0:
+        return values, probability
+    z = np.linspace(-7, 7, round(14 / step) + 1)
+    weight = np.exp(-(z**2) / 2)
+    noisy = values[:, :, None] + detector.read_noise * z
+    both = probability[:, :, None] * (weight / weight.sum())
+    return noisy.reshape(len(values), -1), both.reshape(len(values), -1)
+
+
+def _multiplied(n, scale: float):
+    """Gamma variates of shape k = n/scale: nodes (N, 64) and probabilities, by the trapezoidal rule in x = log(y/n).
+
+    The density ∝ e^{k (x + 1 − e^x)} is below e^−20 of its peak where x is under −q, q = ε + √2ε with ε = 20/k, or over
+    log(1 + q). No electrons give nothing.
+    """
+    shape = np.where(n > 0, n, 1.0)[:, None] / scale
+    reach = 20 / shape + np.sqrt(40 / shape)
+    x = -reach + (reach + np.log1p(reach)) * np.linspace(0, 1, 64)
+    weight = np.exp(shape * (x + 1 - np.exp(x)))
+    return n[:, None] * np.exp(x), weight / weight.sum(axis=1, keepdims=True)
 
 
 def _reach(detector) -> int:

@@ -13,11 +13,12 @@ with c(y') = y' log y' − y' for y' > 0, so that d ≥ 0 there and d = 0 at y =
 continues it to the pixels that read noise drives below −σ². What a good fit gives is not one per pixel but the exact
 expectation of d under Poisson ⊗ Gaussian noise (0.30 at µ = 0.05, 0.70 at 0.2, 1.15 at 1), summed pixel by pixel; so
 for its variance.
-Excess noise is taken as F² × Poisson(µ/F²), which has the right mean and variance.
+With excess noise the score and d are those of F² × Poisson(µ/F²), which has the right mean and variance; the
+expectation of d and its variance are those of the register, `detector`, whose skewness is half as large again.
 """
 
 from functools import lru_cache
-from math import erfc, sqrt
+from math import erfc, log, sqrt
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -101,9 +102,10 @@ def goodness(
 def deviance_moments(
     expected: Float64[np.ndarray, "..."], detector: Detector
 ) -> tuple[Float64[np.ndarray, "..."], Float64[np.ndarray, "..."]]:
-    """Expectation and variance of d(y, µ) of each pixel: n ~ Poisson(µ/F²), read by the detector.
+    """Expectation and variance of d(y, µ) of each pixel: n ~ Poisson(µ), read by the detector.
 
-    From tables in µ, made once per detector; above 200 photoelectrons by the series in 1/µ.
+    From tables in µ/F², made once per detector; above 200 by the series in F²/µ, with the third cumulant of a
+    multiplying register, (2F² − 1)/F² times that of Poisson counts.
     """
     scaled, noise2 = np.asarray(expected) / detector.excess, detector.floor / detector.excess**2
     grid, mean, var = _table(detector)
@@ -113,7 +115,7 @@ def deviance_moments(
     below = np.minimum(scaled / TABLE_START, 1.0).clip(min=0.0) if noise2 == 0 else 1.0
     high = np.maximum(scaled, TABLE_END)
     law = high + noise2
-    high_mean = 1 + 1 / (2 * law) - high / (3 * law**2)
+    high_mean = 1 + 1 / (2 * law) - (2 - 1 / detector.excess) * high / (3 * law**2)
     high_var = 2 + (high / law) * (2 / (3 * law)) + (1 - high / law) * 2 / law
     above = scaled > TABLE_END
     return np.where(above, high_mean, low_mean * below), np.where(above, high_var, low_var * below)
@@ -121,20 +123,21 @@ def deviance_moments(
 
 @lru_cache(maxsize=64)
 def _table(detector: Detector):
-    """log µ and the moments of d there: sums over the photons n of sums over what the detector reads, done once per n.
+    """log µ/F² and the moments of d there: sums over the photons n of sums over what the detector reads, once per n.
 
     E d = 2 [E c − log µ' E y' + µ'] and Var d = 4 [Var c − 2 log µ' Cov(c, y') + log² µ' Var y'] with c = c(y').
     """
     noise2 = detector.floor / detector.excess**2
     grid = np.linspace(np.log(TABLE_START), np.log(TABLE_END), 1200 if noise2 == 0 else 600)
-    photons = np.arange(int(TABLE_END + 12 * sqrt(TABLE_END) + 40), dtype=np.float64)
+    end = TABLE_END * detector.excess
+    photons = np.arange(int(end + 12 * sqrt(end) + 40), dtype=np.float64)
     values, weight = detector.readings(photons)
     shifted = values / detector.excess + noise2
     constant = _saturated(shifted, noise2)
     powers = (constant, shifted, constant**2, constant * shifted, shifted**2)
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(photons[1:]))])
-    mu = np.exp(grid)
-    poisson = np.exp(photons * grid[:, None] - mu[:, None] - log_factorial)
+    mu, brighter = np.exp(grid), log(detector.excess)
+    poisson = np.exp(photons * (grid + brighter)[:, None] - (mu * detector.excess)[:, None] - log_factorial)
     c, y, c2, cy, y2 = (poisson @ np.stack([(f * weight).sum(axis=1) for f in powers], axis=1)).T
     law = mu + noise2
     logarithm = np.log(law)
