@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from excidiff.inverse.estimates import estimates
 from excidiff.inverse.fit.optics import Calibration, Given
 from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.uncertainty import NORMAL_95
-from excidiff.inverse.measure import estimates, pictures, window
+from excidiff.inverse.measure import pictures, window
 from excidiff.inverse.results.result import Estimate, Measurement
 
 

@@ -29,6 +29,7 @@ from excidiff.inverse.measure import measure
 from excidiff.inverse.results.result import Estimate, FitResult
 from excidiff.solver.solution import InputError
 
+LENGTH_AND_PARTS = ("diffusion_length", "diffusivity", "lifetime")
 Number = float | tuple[float, float]
 """A value in house units, or (value, standard error)."""
 
@@ -188,9 +189,10 @@ class Experiment:
         length, chi2 = mean_length(batch, optics)
         deconvolved = mean_deconvolved(batch, optics.width)
         lifetime = _given(self.lifetime, "lifetime")
+        parameters = self._parameters(batch, length, deconvolved, lifetime, optics)
         spoken = [
             *say.on_images(measurements, len(batch.averaged)),
-            *say.on_identifiability(length, lifetime or self._fixed_lifetime(), self.gates is not None),
+            *(say.on_identifiability(length, lifetime) if self.gates is None else say.on_gates(parameters)),
             *say.on_deconvolution(length, deconvolved, uniform=self.film is None),
             *say.on_optics(batch.averaged[0], optics),
             *say.on_limits(batch.measured, batch.averaged),
@@ -207,13 +209,13 @@ class Experiment:
             model=self._model(),
             verdicts=tuple(spoken),
             warnings=tuple(notes),
-            parameters=self._parameters(batch, length, deconvolved, lifetime, optics),
+            parameters=parameters,
             measurements=tuple(measurements),
             scatter=scatter_of(batch.averaged),
             goodness=overall_goodness(batch.averaged),
             laser=laser,
             settings=settings,
-            methods=self._methods(noise, limited=length.at_bound),
+            methods=self._methods(noise, limited=any(parameters[name].at_bound for name in LENGTH_AND_PARTS)),
         )
 
     def _parameters(self, batch, length, deconvolved, lifetime, optics) -> dict[str, Estimate]:
@@ -251,10 +253,6 @@ class Experiment:
             "camera": {name: getattr(self.images[0].camera, name) for name in ("gain", "offset", "read_noise",
                        "excess_noise", "gain_known")},
         }  # fmt: skip
-
-    def _fixed_lifetime(self) -> Given | None:
-        value = self.fixed.get("lifetime")
-        return None if value is None else Given(float(value))
 
     def _all_images(self) -> list[Image]:
         return [*self.images, *(image for image in (self.laser, self.psf) if image is not None)]

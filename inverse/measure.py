@@ -1,27 +1,25 @@
 """One image, measured: its fit turned into values with errors, its goodness, and the deconvolved length beside them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
+from excidiff.inverse.estimates import estimates, of_gates
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.film import fit_landscape
+from excidiff.inverse.fit.gated import fit_by_length, fit_gated
 from excidiff.inverse.fit.landscape import Landscape
-from excidiff.inverse.fit.limits import SMALLEST_LENGTH
 from excidiff.inverse.fit.optics import Given, Optics
-from excidiff.inverse.fit.parameters import OPTICAL, UNITS, Constraints, outer, scale
+from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.quality import Tension, at_odds, goodness_of, misfit, suspected_gain, tension
 from excidiff.inverse.fit.rescale import with_gain
 from excidiff.inverse.fit.spot import SpotFit, fit_film, fit_gaussian, summed
-from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
+from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.results.result import Estimate, Measurement
-
-DOUBTFUL = 0.1  # relative error above which the profile likelihood gives the interval whatever was asked for
-NEAR_ZERO = 0.3  # relative error above which a diffusion length is held against zero
-ZERO_COUNTS_95 = 3.0  # ln 20: a Poisson mean that gives nothing with 5 % probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,11 @@ def measure(
         notes.append(rescaled[0][1])
     notes += told
     reason = misfit(fit, found) or at_odds(fit, optics.known) or _held(fit, constraints)
-    parameters = estimates(fit, interval)
+    if gates is None:
+        parameters = estimates(fit, interval)
+    else:
+        again = partial(fit_by_length, images, fit, optics.known, constraints, noise, gates)
+        parameters = of_gates(fit, gates, interval, again)
     parameters |= {name: _moved(parameters[name], by) for name, by in zip(("centre_x", "centre_y"), place, strict=True)}
     parameters["deconvolved_length"] = deconvolved_length(gaussian, fit, optics.width, images[0].spacing)
     measurement = Measurement(
@@ -99,7 +101,9 @@ def _fit(images, optics, constraints, noise, gates, landscape):
     if landscape is not None:
         fit, told = fit_landscape(images[0], gaussian, optics.known, constraints, noise, landscape)
         return fit, gaussian, told
-    return fit_film(images, gaussian, optics.known, constraints, noise, gates), gaussian, ()
+    if gates is not None:
+        return fit_gated(images, gaussian, optics.known, constraints, noise, gates), gaussian, ()
+    return fit_film(images, gaussian, optics.known, constraints, noise), gaussian, ()
 
 
 def pictures(fit: SpotFit) -> dict[str, Any]:
@@ -124,86 +128,6 @@ def _moved(entry: Estimate, by: float) -> Estimate:
     ends = None if entry.interval95 is None else tuple(None if end is None else end + by for end in entry.interval95)
     value = None if entry.value is None else entry.value + by
     return replace(entry, value=value, interval95=ends)  # type: ignore[arg-type]
-
-
-def estimates(fit: SpotFit, interval: str = "fisher") -> dict[str, Estimate]:
-    """Every parameter with its error; the width as `laser_fwhm` is left to the optics."""
-    found = {name: _estimate(fit, name) for name in fit.names if name not in OPTICAL}
-    if "diffusion_length" in found:
-        found["diffusion_length"] = _length(fit, found["diffusion_length"], interval)
-    elif "diffusivity" in found:
-        found = {"diffusion_length": _product(fit), **found}
-    return found
-
-
-def _estimate(fit: SpotFit, name: str) -> Estimate:
-    index, unit = fit.names.index(name), UNITS[name]
-    own, error = float(fit.values[index]), fit.error(name)
-    value = outer(name, own)
-    if name in fit.blind:
-        return Estimate(None, unit=unit, identifiable=False)
-    if name in fit.at_bound:
-        return _on_bound(fit, name, value)
-    if not fit.moving[index]:
-        return Estimate(value, unit=unit, origin="given")
-    stderr = error * scale(name, own)
-    return Estimate(value, stderr, (outer(name, own - NORMAL_95 * error), outer(name, own + NORMAL_95 * error)), unit)
-
-
-def _on_bound(fit: SpotFit, name: str, value: float) -> Estimate:
-    """A one-sided interval: of a background, where the likelihood, falling straight from the bound, has lost ln 20."""
-    slope = float(fit.slope[fit.names.index(name)])
-    reach = ZERO_COUNTS_95 / abs(slope) if slope else np.inf
-    if name == "background" and slope < 0:
-        return Estimate(value, None, (None, value + reach), UNITS[name], at_bound=True)
-    sides = (None, value) if slope < 0 else (value, None)
-    return Estimate(value, None, sides, UNITS[name], at_bound=True)
-
-
-def _length(fit: SpotFit, simple: Estimate, interval: str) -> Estimate:
-    """The diffusion length: an upper limit where the image is as narrow as the laser's, else perhaps a profile."""
-    index = fit.names.index("diffusion_length")
-    if not (fit.moving[index] or "diffusion_length" in fit.at_bound) or "diffusion_length" in fit.blind:
-        return simple
-    own, error = float(fit.values[index]), fit.error("diffusion_length")
-    width = float(np.log(fit.value("width")))
-    zero, far = width + np.log(1e-3), width + np.log(1e4)
-    if _on_set_bound(fit):
-        return simple
-    near_zero = fit.at_bound == ("diffusion_length",) or error > NEAR_ZERO or not fit.moving[index]
-    if near_zero and fit.profiled("diffusion_length", zero) < RISE_ONE_SIDED:
-        step = max(0.05, min(error, 0.5)) if fit.moving[index] else 0.5
-        own = max(own, width + np.log(0.05)) if not fit.moving[index] else own
-        upper = _bound(fit, own, step, far, RISE_ONE_SIDED)
-        return Estimate(simple.value, None, (None, upper), UNITS["diffusion_length"], at_bound=True)
-    if fit.moving[index] and (interval == "profile" or error > DOUBTFUL):
-        low, high = _bound(fit, own, -error * 2, zero), _bound(fit, own, error * 2, far)
-        return Estimate(simple.value, simple.stderr, (low, high), UNITS["diffusion_length"])
-    return simple
-
-
-def _on_set_bound(fit: SpotFit) -> bool:
-    """Whether a bound that was set holds L: any but the smallest length that is looked for."""
-    if "diffusion_length" not in fit.at_bound:
-        return False
-    smallest = fit.value("diffusion_length") < 1.5 * SMALLEST_LENGTH * fit.value("width")
-    return bool(fit.slope[fit.names.index("diffusion_length")] >= 0) or not smallest
-
-
-def _bound(fit: SpotFit, own: float, step: float, limit: float, rise: float | None = None) -> float | None:
-    rises: dict[str, float] = {} if rise is None else {"rise": rise}
-    profiled: Callable[[float], float] = lambda at: fit.profiled("diffusion_length", at)  # noqa: E731
-    found = profile_bound(profiled, own, step, limit=limit, **rises)
-    return None if found is None else float(np.exp(found))
-
-
-def _product(fit: SpotFit) -> Estimate:
-    """L = √(Dτ) where both were fitted: log L is half the sum of their logarithms."""
-    pair = [fit.names.index("diffusivity"), fit.names.index("lifetime")]
-    own, error = fit.values[pair].sum() / 2, float(np.sqrt(fit.covariance[np.ix_(pair, pair)].sum())) / 2
-    span = NORMAL_95 * error
-    interval = (float(np.exp(own - span)), float(np.exp(own + span)))
-    return Estimate(float(np.exp(own)), float(np.exp(own)) * error, interval, "um", origin="derived")
 
 
 def deconvolved_length(gaussian: SpotFit, fit: SpotFit, laser: Given, size: tuple[float, float]) -> Estimate:

@@ -1,11 +1,12 @@
 """What the fit means, in sentences: what the data cannot tell, what to add, what to distrust."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from excidiff.inverse.batch import DISAGREE
+from excidiff.inverse.estimates import DOUBTFUL, is_endless, is_limit
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import UNITS
@@ -14,17 +15,67 @@ from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.uncertainty import chi2_tail
 from excidiff.inverse.measure import Measured
 from excidiff.inverse.results.result import Estimate, Measurement
+from excidiff.inverse.results.wording import estimate_in_words as in_words
+from excidiff.inverse.results.wording import interval, unit_for_people
 
 LISTED = 4  # images that are named one by one when they go wrong
 MISMATCH = 0.05  # relative error of the spot's width for which its effect on L is told
 
 
-def on_identifiability(length: Estimate, lifetime: Given | None, gated: bool) -> list[str]:
-    """What of D, τ and L the data determine."""
-    if gated and lifetime is not None:
-        return [f"The time gates determine the diffusivity with the lifetime that was given, {lifetime.value:.4g} ns."]
-    if gated:
-        return ["The time gates determine diffusivity and lifetime each on its own; L = √(Dτ) follows from them."]
+def on_gates(found: Mapping[str, Estimate]) -> list[str]:
+    """What of D, τ and L the gates of a movie determine, and which gates would help."""
+    diffusivity, lifetime, length = (found[name] for name in ("diffusivity", "lifetime", "diffusion_length"))
+    said = []
+    if is_endless(lifetime):
+        least = "" if lifetime.value is None else f" (τ {in_words(lifetime)})"
+        said.append(
+            f"The gates are too short against the lifetime: they do not determine it{least}, nor L = √(Dτ), nor how "
+            "many photons come in all. Give the lifetime, or add later gates."
+        )
+    elif is_limit(lifetime, 0):
+        said.append(
+            f"The gates are too long against the lifetime (τ {in_words(lifetime)}): they see L = √(Dτ), as a steady "
+            "image does, not D and τ apart. Give the lifetime, or take shorter gates."
+        )
+    elif _hardly(lifetime):
+        said.append(
+            f"The gates hardly determine the lifetime, {_between(lifetime)}, on which L = √(Dτ) rests. Give the "
+            "lifetime, or add gates that follow the decay."
+        )
+    if is_limit(diffusivity, 0):
+        limit = f" and L {in_words(length)}" if is_limit(length, 0) else ""
+        said.append(
+            "The spot does not widen from gate to gate, within its noise: the diffusivity is compatible with zero and "
+            f"only an upper limit can be given: D {in_words(diffusivity)}{limit}. Later gates, a narrower laser spot "
+            "or more photons would help."
+        )
+    elif diffusivity.value is None:
+        said.append("The gates do not determine the diffusivity: more photons or other gates are needed.")
+    elif _hardly(diffusivity):
+        said.append(
+            f"The gates hardly determine the diffusivity, {_between(diffusivity)}: later gates, a narrower laser spot "
+            "or more photons would help."
+        )
+    for given, other in (("lifetime", "diffusivity"), ("diffusivity", "lifetime")):
+        if found[given].origin == "given" and found[other].stderr:
+            said.append(
+                f"The time gates determine the {other} with the {given} that was given, {in_words(found[given])}."
+            )
+    sure = diffusivity.stderr and lifetime.stderr and not said
+    both = "The time gates determine diffusivity and lifetime each on its own; L = √(Dτ) follows from them."
+    return [both] if sure else said
+
+
+def _hardly(entry: Estimate) -> bool:
+    return entry.stderr is not None and entry.stderr > DOUBTFUL * (entry.value or 0.0)
+
+
+def _between(entry: Estimate) -> str:
+    return f"{interval(entry.interval95, entry.stderr)} {unit_for_people(entry.unit)} (95 %)"
+
+
+def on_identifiability(length: Estimate, lifetime: Given | None) -> list[str]:
+    """What of D, τ and L a steady image determines."""
     if length.at_bound:
         upper = None if length.interval95 is None else length.interval95[1]
         if length.interval95 is not None and length.value in length.interval95:
@@ -170,7 +221,7 @@ def on_limits(measured: Sequence[Measured], averaged: Sequence[Measured]) -> lis
             f"is from the first of them, {averaged[0].measurement.file}."
         ]
     out = [m for m in good if m not in averaged]
-    limits = [m for m in out if m.length.at_bound and _is_limit(m.length)]
+    limits = [m for m in out if is_limit(m.length, 0)]
     said = []
     if limits:
         verb = "gives" if len(limits) == 1 else "give"
@@ -181,10 +232,6 @@ def on_limits(measured: Sequence[Measured], averaged: Sequence[Measured]) -> lis
     if len(out) > len(limits):
         said.append(f"{len(out) - len(limits)} of {len(good)} images give L without an error and are not in the mean.")
     return said
-
-
-def _is_limit(length: Estimate) -> bool:
-    return length.interval95 is not None and length.interval95[0] is None and length.value not in length.interval95
 
 
 def on_noise(measured: Sequence[Measured]) -> list[str]:

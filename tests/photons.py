@@ -21,3 +21,19 @@ def shoot(seed, *, photons, width, length=0.0, shape=(96, 96), pixel=0.06, centr
     counts = np.round(gain * (hits + read_noise * rng.standard_normal(shape)) + offset)
     camera = Camera(gain if gain_known else 1.0, offset, read_noise, gain_known=gain_known, saturation=np.inf)
     return Image(counts, pixel_size=tuple(float(s) for s in size), camera=camera, file=file)
+
+
+def shoot_gates(seed, edges, *, photons, lifetime, width, length, background=0.5, shape=(64, 64), pixel=0.06):
+    """A movie of a film after a pulse: one image per gate between `edges` (ns), `photons` in all of them together."""
+    rng, edges = np.random.default_rng(seed), np.asarray(edges, float)
+    first, last = np.exp(-edges[[0, -1]] / lifetime)
+    time = -lifetime * np.log(first - rng.random(rng.poisson(photons)) * (first - last))
+    spread = np.sqrt(width**2 + 2 * length**2 * time / lifetime)
+    x, y = spread * rng.standard_normal((2, time.size))
+    columns, rows = ((np.arange(n + 1) - n / 2) * pixel for n in shape[::-1])
+    hits, _ = np.histogramdd((time, y, x), bins=(edges, rows, columns))
+    camera = Camera(gain_known=True, saturation=np.inf)
+    return [
+        Image(hit + rng.poisson(background, shape), pixel_size=pixel, camera=camera, file="movie", frame=k)
+        for k, hit in enumerate(hits)
+    ]

@@ -22,10 +22,10 @@ INVERSE = """
 files.units files.raster files.tables files.tiff files.hdf files.formats files.region files.saturation files.data
 files.readers
 fit.instrument fit.detector fit.parameters fit.prediction fit.likelihood fit.optimise fit.uncertainty fit.limits
-fit.start fit.spot fit.rescale fit.quality fit.optics fit.landscape fit.film
+fit.start fit.spot fit.gated fit.rescale fit.quality fit.optics fit.landscape fit.film
 results.wording results.sentences results.storage results.archive results.screen results.figures results.scatter
 results.page results.panels results.record results.report results.result
-measure batch derived verdicts experiment settings options machine job terminal demo doctor cli
+estimates measure batch derived verdicts experiment settings options machine job terminal demo doctor cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last

@@ -1,6 +1,6 @@
 """Before the data are asked: within which limits each parameter is looked for, and what is known of it already."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,10 @@ from excidiff.inverse.fit.optimise import Knowledge
 from excidiff.inverse.fit.parameters import Constraints, inner
 
 SMALLEST_LENGTH = 0.02  # of s: a diffusion length below it changes the image by 4e-4 of its width and less
+
+
+LONGEST_LIFETIME = 1e3  # of the gates together: the decay from the first to the last is less than 1e-3
+SHORTEST_LIFETIME = 1e-3  # of the shortest gate
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,21 @@ class Known:
         return np.linalg.inv(padded) * np.outer(~exact, ~exact)
 
 
+def gate_limits(gates: Float64[np.ndarray, "F 2"], width: float) -> dict[str, tuple[float, float]]:
+    """Natural limits of D (µm²/ns) and τ (ns): where they no longer change what gates (ns) see of a spot of s `width`.
+
+    D from 2Dt = (0.02 s)² at the end of the last gate to (10⁴ s)² at that of the first.
+    """
+    ends = gates[:, 1]
+    slowest = (SMALLEST_LENGTH * width) ** 2 / (2 * ends.max())
+    shortest = SHORTEST_LIFETIME * float(np.diff(gates, axis=1).min())
+    longest = LONGEST_LIFETIME * float(ends.max() - gates[:, 0].min())
+    return {
+        "diffusivity": (slowest, (1e4 * width) ** 2 / (2 * float(ends.min()))),
+        "lifetime": (shortest, longest),
+    }
+
+
 def knowledge_of(
     names: tuple[str, ...],
     images: Sequence[Image],
@@ -37,8 +56,9 @@ def knowledge_of(
     known: Known | None,
     constraints: Constraints,
     noise: str,
+    limits: Mapping[str, tuple[float, float]] | None = None,
 ) -> Knowledge:
-    """Natural limits from the images, narrowed by `constraints`, with what is `known` as a Gaussian beside the data.
+    """Natural limits from the images, and `limits`, narrowed by `constraints`; what is `known` as a Gaussian beside.
 
     The background of Poisson counts may fall to next to nothing, or, with read noise, as far below zero
     as leaves every variance positive: a bound at zero would bias what is fitted beside it.
@@ -53,14 +73,13 @@ def knowledge_of(
     width = None if known is None else float(np.exp(known.mean[known.names.index("width")]))
     natural = {
         "diffusion_length": (SMALLEST_LENGTH * (width or 1), 40 * half.max()),
-        "diffusivity": (1e-12, 1e12),
-        "lifetime": (1e-9, 1e12),
         "width": (0.05 * min(size_x, size_y), 4 * half.max()) if width is None else (width / 4, width * 4),
         "psf_width": (1e-6 * (width or 1), width or 1),
         "centre_x": (-2 * half[0], 2 * half[0]),  # a spot may lie just outside, and its tail inside
         "centre_y": (-2 * half[1], 2 * half[1]),
         "amplitude": (1e-9 * bright, 1e6 * bright),
         "background": (darkest, np.inf),
+        **(limits or {}),
     }
     lower = np.array([inner(name, natural[name][0]) for name in names])
     upper = np.array([inner(name, natural[name][1]) for name in names])

@@ -1,4 +1,4 @@
-"""The fit of one spot: an image (or the gates of one) against the exact film, from start to covariance.
+"""The fit of one spot: an image against the exact film, from start to covariance.
 
 Two fits follow each other. A Gaussian with a background by plain least squares, as width subtraction uses it, gives
 the start and the `deconvolved_length`; the film's own model by maximum likelihood gives everything else. What is known
@@ -21,7 +21,7 @@ from excidiff.inverse.fit.detector import Detector, detector_of
 from excidiff.inverse.fit.likelihood import Counts, deviance
 from excidiff.inverse.fit.limits import Known, knowledge_of, start_within
 from excidiff.inverse.fit.optimise import Optimum, fit, moving
-from excidiff.inverse.fit.parameters import GATED, LASER, STEADY, Constraints, outer
+from excidiff.inverse.fit.parameters import LASER, STEADY, Constraints, outer
 from excidiff.inverse.fit.start import FWHM, Spot, find_spot
 from excidiff.inverse.fit.uncertainty import covariance
 from excidiff.solver.solution import InputError, SolverError
@@ -100,20 +100,16 @@ class SpotFit:
 
 def steady_model(parameters, nodes, x_edges, y_edges, flat):
     """Expected photoelectrons of a steady spot: flat (amplitude f + background), and their derivatives."""
-    return _image(prediction.steady(parameters[:2], nodes), parameters[2:], x_edges, y_edges, flat)
-
-
-def gated_model(parameters, gates, x_edges, y_edges, flat):
-    """The same for gates after a pulse; the background is per pixel and gate."""
-    return _image(prediction.gated(parameters[:3], gates), parameters[3:], x_edges, y_edges, flat)
+    return image_of(prediction.steady(parameters[:2], nodes), parameters[2:], x_edges, y_edges, flat)
 
 
 def laser_model(parameters, nodes, x_edges, y_edges, flat):
     """The same for one Gaussian: the laser through the optics."""
-    return _image(prediction.gaussian(parameters[:1], nodes), parameters[1:], x_edges, y_edges, flat)
+    return image_of(prediction.gaussian(parameters[:1], nodes), parameters[1:], x_edges, y_edges, flat)
 
 
-def _image(spot, rest, x_edges, y_edges, flat):
+def image_of(spot, rest, x_edges, y_edges, flat):
+    """Expected photoelectrons of a spot, flat (amplitude f + background), and their derivatives; `rest` the others."""
     fraction, slopes = prediction.pixel_fractions_and_slopes(spot, rest[:2], x_edges, y_edges)
     amplitude = jnp.exp(rest[2])
     light = amplitude * flat * fraction
@@ -134,29 +130,20 @@ def fit_gaussian(image: Image, noise: str, *, least_squares: bool = False, narro
     return found
 
 
-def fit_film(
-    images: Sequence[Image],
-    first: SpotFit,
-    known: Known,
-    constraints: Constraints,
-    noise: str,
-    gates: Float64[np.ndarray, "F 2"] | None = None,
-) -> SpotFit:
-    """Fit the uniform film, steady (one image) or gated (one image per gate), starting from the Gaussian `first`."""
+def fit_film(images: Sequence[Image], first: SpotFit, known: Known, constraints: Constraints, noise: str) -> SpotFit:
+    """Fit the steady uniform film to one image, starting from the Gaussian `first`."""
+    start = film_start(first, known)
+    return fit_spot(STEADY, images, start, noise, steady_model, prediction.steady_nodes(), known, constraints)
+
+
+def film_start(first: SpotFit, known: Known) -> Float64[np.ndarray, " P"]:
+    """Where the fit of a steady film starts, in its own numbers: what the Gaussian `first` says of it."""
     width = float(np.exp(known.mean[known.names.index("width")]))
     deconvolved = np.sqrt(max(first.value("width") ** 2 - width**2, (0.3 * width) ** 2))
     longer, brighter = (np.interp(deconvolved / width, GAUSSIAN_VIEW[0], ratio) for ratio in GAUSSIAN_VIEW[1:])
-    length = longer * deconvolved
-    tail = [first.value("centre_x"), first.value("centre_y"), np.log(brighter * first.value("amplitude"))]
-    background = first.value("background")
-    if gates is None:
-        start = np.array([np.log(length), np.log(width), *tail, background])
-        return fit_spot(STEADY, images, start, noise, steady_model, prediction.steady_nodes(), known, constraints)
-    lifetime = _decay(images, gates, background / len(images))
-    start = np.array(
-        [np.log(length**2 / lifetime), np.log(lifetime), np.log(width), *tail[:2], tail[2], background / len(images)]
-    )
-    return fit_spot(GATED, images, start, noise, gated_model, gates, known, constraints)
+    length, amplitude = longer * deconvolved, brighter * first.value("amplitude")
+    tail = [first.value("centre_x"), first.value("centre_y"), np.log(amplitude), first.value("background")]
+    return np.array([np.log(length), np.log(width), *tail])
 
 
 def summed(images: Sequence[Image]) -> Image:
@@ -175,14 +162,19 @@ def summed(images: Sequence[Image]) -> Image:
     )
 
 
-def fit_spot(names, images, start, noise, model, nodes, known=None, constraints=None, tolerance=1e-4) -> SpotFit:
-    """Fit `model`(θ, nodes, x edges, y edges, flat) with parameters `names` to frames of one shape, from `start`."""
+def fit_spot(
+    names, images, start, noise, model, nodes, known=None, constraints=None, tolerance=1e-4, limits=None
+) -> SpotFit:
+    """Fit `model`(θ, nodes, x edges, y edges, flat) with parameters `names` to frames of one shape, from `start`.
+
+    `limits`: name → (lower, upper), natural limits that do not follow from the images alone.
+    """
     shape, size = images[0].shape, images[0].spacing
     padded = tuple(_round_up(n) for n in shape)
     counts, on_device = _shared_counts(tuple(images), noise, padded)
     edges = [prediction.pixel_edges(p, s) + (p - n) / 2 * s for n, p, s in zip(shape, padded, size, strict=True)]
     arguments = (nodes, edges[1], edges[0], on_device.flat)
-    knowledge = knowledge_of(names, images, counts, known, constraints or Constraints({}, {}), noise)
+    knowledge = knowledge_of(names, images, counts, known, constraints or Constraints({}, {}), noise, limits)
     start = start_within(names, start, knowledge, counts)
 
     def again(held: int | None = None, value: float = 0.0, begin: np.ndarray | None = None) -> Optimum:
@@ -324,18 +316,6 @@ def _check_field(image: Image, width: float, x: float, y: float) -> None:
                 f"{image.name}: the image is {field:.3g} µm {way}, less than {WIDTHS_NEEDED:g} times the spot's "
                 f"width (FWHM {FWHM * width:.3g} µm): spot and background cannot be told apart; take a wider field"
             )
-
-
-def _decay(images, gates, background):
-    """A lifetime (ns) to start from: the slope of the log of each gate's light per ns, weighted with the light."""
-    totals = np.array([image.photons[image.mask].sum() for image in images])
-    totals = totals - background * np.array([image.mask.sum() for image in images])
-    rate, middle = totals / np.diff(gates, axis=1)[:, 0], gates.mean(axis=1)
-    good = rate > 0.02 * rate.max()
-    if good.sum() < 2:
-        return float(gates.max())
-    slope = np.polyfit(middle[good], np.log(rate[good]), 1, w=np.sqrt(rate[good]))[0]
-    return float(np.clip(-1 / slope if slope < 0 else np.inf, np.diff(gates).min() / 10, 10 * gates.max()))
 
 
 def _round_up(count: int) -> int:

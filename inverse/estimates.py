@@ -1,0 +1,174 @@
+"""From a fit to numbers with errors and limits: what the likelihood itself says where a standard error would not do.
+
+A parameter has its Fisher interval as long as its error is small. Beyond 10 %, or on a natural limit of the search, the
+two ends are tried: where the data do not tell the value from nothing, or from an endless one, the other side is a 95 %
+limit; where from neither, there is no number at all; else the interval is that of the profile likelihood.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float64
+
+from excidiff.inverse.fit.limits import SMALLEST_LENGTH, gate_limits
+from excidiff.inverse.fit.parameters import OPTICAL, UNITS, outer, scale
+from excidiff.inverse.fit.spot import SpotFit
+from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, RISE_TWO_SIDED, profile_bound
+from excidiff.inverse.results.result import Estimate
+
+DOUBTFUL = 0.1  # relative error above which the profile likelihood is asked, whatever interval was
+NEXT_TO = 1.5  # ratio to a natural limit within which a value that no slope moves is on it
+NOTHING = 1e-3  # of s: a diffusion length as good as none
+ZERO_COUNTS_95 = 3.0  # ln 20: a Poisson mean that gives nothing with 5 % probability
+
+
+def estimates(fit: SpotFit, interval: str = "fisher") -> dict[str, Estimate]:
+    """Every parameter with its error; the width as `laser_fwhm` is left to the optics."""
+    found = {name: _estimate(fit, name) for name in fit.names if name not in OPTICAL}
+    if "diffusion_length" in found:
+        found["diffusion_length"] = _length(fit, interval)
+    return found
+
+
+def of_gates(
+    fit: SpotFit, gates: Float64[np.ndarray, "F 2"], interval: str, by_length: Callable[[], SpotFit]
+) -> dict[str, Estimate]:
+    """The same for a movie, with L = √(Dτ); `by_length` fits it by L and τ, where D and τ do not give an error of L."""
+    found, limits = estimates(fit), gate_limits(gates, fit.value("width"))
+    found["lifetime"] = _searched(fit, "lifetime", "fisher", natural=limits["lifetime"], ends=limits["lifetime"])
+    slow, fast = limits["diffusivity"]
+    ends = (slow * (NOTHING / SMALLEST_LENGTH) ** 2, fast)
+    endless = is_limit(found["lifetime"], 0)  # gates that see only L leave D as open above as τ below
+    found["diffusivity"] = _searched(fit, "diffusivity", "fisher", natural=(slow, fast), ends=ends, endless=endless)
+    if is_endless(found["lifetime"]) and found["amplitude"].origin != "given":
+        found["amplitude"] = Estimate(None, unit=UNITS["amplitude"], identifiable=False)  # of all times, ∝ τ
+    return {"diffusion_length": _product(fit, found["diffusivity"], found["lifetime"], interval, by_length), **found}
+
+
+def is_endless(lifetime: Estimate) -> bool:
+    """Whether the data do not tell a lifetime from an endless one."""
+    return lifetime.value is None or is_limit(lifetime, 1)
+
+
+def is_limit(entry: Estimate, side: int) -> bool:
+    """Whether it is a limit from the data that leaves the lower (0) or upper (1) side open."""
+    bounds = entry.interval95
+    return entry.at_bound and bounds is not None and bounds[side] is None and entry.value not in bounds
+
+
+def _estimate(fit: SpotFit, name: str) -> Estimate:
+    index, unit = fit.names.index(name), UNITS[name]
+    own, error = float(fit.values[index]), fit.error(name)
+    value = outer(name, own)
+    if name in fit.blind:
+        return Estimate(None, unit=unit, identifiable=False)
+    if name in fit.at_bound:
+        return _on_bound(fit, name, value)
+    if not fit.moving[index]:
+        return Estimate(value, unit=unit, origin="given")
+    stderr = error * scale(name, own)
+    return Estimate(value, stderr, (outer(name, own - NORMAL_95 * error), outer(name, own + NORMAL_95 * error)), unit)
+
+
+def _on_bound(fit: SpotFit, name: str, value: float) -> Estimate:
+    """A one-sided interval: of a background, where the likelihood, falling straight from the bound, has lost ln 20."""
+    slope = float(fit.slope[fit.names.index(name)])
+    reach = ZERO_COUNTS_95 / abs(slope) if slope else np.inf
+    if name == "background" and slope < 0:
+        return Estimate(value, None, (None, value + reach), UNITS[name], at_bound=True)
+    sides = (None, value) if slope < 0 else (value, None)
+    return Estimate(value, None, sides, UNITS[name], at_bound=True)
+
+
+def _length(fit: SpotFit, interval: str) -> Estimate:
+    """The diffusion length: an upper limit where the image is as narrow as the laser's, else perhaps a profile."""
+    width = fit.value("width")
+    natural = (SMALLEST_LENGTH * width, np.inf)
+    return _searched(fit, "diffusion_length", interval, natural=natural, ends=(NOTHING * width, 1e4 * width))
+
+
+def _searched(
+    fit: SpotFit,
+    name: str,
+    interval: str,
+    *,
+    natural: tuple[float, float],
+    ends: tuple[float, float],
+    endless: bool = False,
+) -> Estimate:
+    """An estimate of what is positive and may be as good as nothing, or endless: all in house units.
+
+    `natural`: where the search for it ends by itself; `ends`: as good as nothing, as good as endless, which it is known
+    to be if `endless`.
+    """
+    simple, index = _estimate(fit, name), fit.names.index(name)
+    blind = name in fit.blind
+    moving, own, error = bool(fit.moving[index]) and not blind, float(fit.values[index]), fit.error(name)
+    if simple.origin == "given" or (simple.at_bound and not _on_natural(fit, name, natural)):
+        return simple
+    low, high = np.log(ends[0]), np.log(ends[1])
+    if not moving or endless or error > DOUBTFUL:
+        below = fit.profiled(name, low) < RISE_ONE_SIDED
+        above = endless or fit.profiled(name, high) < RISE_ONE_SIDED
+        if below and above:
+            return Estimate(None, unit=simple.unit, identifiable=False)
+        if below or above:
+            step, end = max(0.05, min(error or 0.5, 0.5)), high if below else low
+            bound = _bound(fit, name, own, step if below else -step, end, RISE_ONE_SIDED)
+            sides = (None, bound) if below else (bound, None)
+            return Estimate(outer(name, own), None, sides, simple.unit, at_bound=True)
+    if moving and (interval == "profile" or error > DOUBTFUL):
+        sides = (_bound(fit, name, own, -2 * error, low), _bound(fit, name, own, 2 * error, high))
+        return replace(simple, interval95=sides)
+    return simple
+
+
+def _on_natural(fit: SpotFit, name: str, natural: tuple[float, float]) -> bool:
+    """Whether a limit of the search holds a parameter, rather than a bound that was set."""
+    value, slope = fit.value(name), float(fit.slope[fit.names.index(name)])
+    return value < NEXT_TO * natural[0] if slope < 0 else value * NEXT_TO > natural[1]
+
+
+def _bound(
+    fit: SpotFit, name: str, own: float, step: float, limit: float, rise: float = RISE_TWO_SIDED
+) -> float | None:
+    found = profile_bound(lambda at: fit.profiled(name, at), own, step, limit=limit, rise=rise)
+    return None if found is None else outer(name, found)
+
+
+def _product(
+    fit: SpotFit, diffusivity: Estimate, lifetime: Estimate, interval: str, by_length: Callable[[], SpotFit]
+) -> Estimate:
+    """L = √(Dτ): of two good numbers by their covariance, of one that is held by the other, else a fit of L."""
+    pair = (diffusivity, lifetime)
+    if is_endless(lifetime):
+        return Estimate(None, unit="um", identifiable=False, origin="derived")
+    for held, other in (pair, pair[::-1]):
+        if held.origin == "given" or _on_set_bound(held):
+            return _root(held, other)
+    sure = all(one.stderr and one.value and one.stderr <= DOUBTFUL * one.value for one in pair)
+    if interval == "profile" or not sure:
+        return replace(_length(by_length(), "profile"), origin="derived")
+    index = [fit.names.index("diffusivity"), fit.names.index("lifetime")]
+    own, error = fit.values[index].sum() / 2, float(np.sqrt(fit.covariance[np.ix_(index, index)].sum())) / 2
+    value, span = float(np.exp(own)), float(np.exp(NORMAL_95 * error))
+    return Estimate(value, value * error, (value / span, value * span), "um", origin="derived")
+
+
+def _root(held: Estimate, other: Estimate) -> Estimate:
+    """L of a number that is given and another; of one on a bound that was set, the side of L that the bound leaves."""
+    if held.value is None or other.value is None:
+        return Estimate(None, unit="um", identifiable=False, origin="derived")
+    value = float(np.sqrt(held.value * other.value))
+    if held.origin != "given":
+        sides = (None, value) if held.interval95 and held.interval95[0] is None else (value, None)
+        return Estimate(value, None, sides, "um", at_bound=True, origin="derived")
+    stderr = None if other.stderr is None else value * other.stderr / other.value / 2
+    bounds = other.interval95 or (None, None)
+    low, high = (None if side is None else float(np.sqrt(side * held.value)) for side in bounds)
+    return Estimate(value, stderr, (low, high), "um", at_bound=other.at_bound, origin="derived")
+
+
+def _on_set_bound(entry: Estimate) -> bool:
+    return entry.at_bound and entry.interval95 is not None and entry.value in entry.interval95
