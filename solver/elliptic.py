@@ -42,7 +42,8 @@ def solve(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift=0.0, rto
     A residual that stays too large is told in `Effort`; in a derivative, where nobody looks at it, v is NaN instead.
 
     Differentiable in `operator`, `shift` and `rate`, any number of times, forward and in reverse; `hierarchy` and
-    `guess` only steer the way to the solution.
+    `guess` only steer the way to the solution. `iterations` are for reports alone: mapped derivatives hand back one
+    count for each direction, and a value that depended on it would become as many.
     """
     hierarchy, operator_now, shift_now = lax.stop_gradient((hierarchy, operator, shift))
     start = jnp.zeros_like(rate) if guess is None else lax.stop_gradient(guess)
@@ -51,18 +52,42 @@ def solve(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift=0.0, rto
     weight = jnp.ones(()) if potential is None else jnp.exp(-0.5 * potential)
     weight = weight.astype(rate.dtype)
 
-    def matvec(v):
-        return operator.apply(v) + shift * v
+    # Behind the map goes one number that the matrix leaves alone. It is 1 in the system itself and 0 in those of its
+    # derivatives, which JAX gives to the same function: they start from zero, far from the guess, and fail as NaN.
+    def tagged(v, tag):
+        return jnp.append(v.reshape(-1), tag)
+
+    def split(b):
+        return b[:-1].reshape(rate.shape), b[-1]
+
+    def matvec(b):
+        v, tag = split(b)
+        return tagged(operator.apply(v) + shift * v, tag)
 
     def forward(_, b):
-        return _conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, weight, start)
+        b, tag = split(b)
+        begin = jnp.where(tag > 0, start, 0.0)
+        v, count, residual = _conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, weight, begin)
+        kept = (tag > 0) | (residual <= unsolved(rtol, v.dtype))
+        return tagged(jnp.where(kept, v, jnp.nan), tag), count
 
     def transposed(_, b):
-        start = jnp.zeros_like(b)
-        v, effort = _conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, 1.0 / weight, start)
-        return jnp.where(effort.residual <= unsolved(rtol, b.dtype), v, jnp.nan), effort
+        b, tag = split(b)
+        begin = jnp.zeros_like(b)
+        v, count, residual = _conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, 1.0 / weight, begin)
+        return tagged(jnp.where(residual <= unsolved(rtol, v.dtype), v, jnp.nan), tag), count
 
-    return lax.custom_linear_solve(matvec, rate, forward, transposed, has_aux=True)
+    b = tagged(rate, jnp.ones((), rate.dtype))
+    solution, count = lax.custom_linear_solve(matvec, b, forward, transposed, has_aux=True)
+    v, _ = split(solution)
+    v_now, rate_now = lax.stop_gradient((v, rate))
+    return v, Effort(count, _residual(operator_now, rate_now, shift_now, weight, v_now))
+
+
+def _residual(operator: Operator, b: Map, shift, weight, v: Map) -> Array:
+    """Σ|b − (A + s) v| as a share of Σ|b|, both measured by `weight`."""
+    total = jnp.sum(jnp.abs(weight * b))
+    return jnp.sum(jnp.abs(weight * (b - operator.apply(v) - shift * v))) / jnp.where(total > 0, total, 1.0)
 
 
 def _conjugate_gradients(operator: Operator, hierarchy: Hierarchy, b: Map, shift, rtol: float, weight, start: Map):
@@ -91,6 +116,4 @@ def _conjugate_gradients(operator: Operator, hierarchy: Hierarchy, b: Map, shift
     r = b - matvec(start)
     state = (start, r, jnp.zeros_like(r), jnp.ones((), r.dtype), size(r), jnp.zeros((), int))
     v, *_, count = lax.while_loop(searching, step, state)
-    total = size(b)
-    residual = size(b - matvec(v)) / jnp.where(total > 0, total, 1.0)
-    return v, Effort(count, residual)
+    return v, count, _residual(operator, b, shift, weight, v)

@@ -75,7 +75,9 @@ def settle(solution: S, throw: bool) -> S:
     """Raise on the host what failed inside; under a trace make a failed density NaN."""
     if not is_concrete(solution):
         failed = solution.result != Result.converged
-        return eqx.tree_at(lambda s: s.density, solution, jnp.where(failed, jnp.nan, solution.density))
+        # a product, not a choice, so that the derivatives are NaN as well
+        marked = solution.density * jnp.where(failed, jnp.nan, 1.0).astype(solution.density.dtype)
+        return eqx.tree_at(lambda s: s.density, solution, marked)
     if throw and int(solution.result) != Result.converged:
         figures = ", ".join(f"{name} {float(value):.3g}" for name, value in solution.stats.items())
         raise SolverError(f"{REASONS[Result(int(solution.result))]} ({figures})")
