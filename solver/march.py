@@ -250,16 +250,23 @@ def _replay(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
     """The frames again, through the same steps, as a scan of checkpointed blocks that can be differentiated."""
     count = times.shape[0]
     lengths = jnp.diff(times, prepend=jnp.zeros(1, times.dtype))
+    fastest = lax.stop_gradient(jnp.max(operator.diagonal))
+    harmless = 1e-3 / jnp.where(fastest > 0, fastest, 1.0)
 
     def one(carry, step):
         def take(carry):
             v, total, frames = carry
             dt = step.share * lengths[step.frame]
-            out = _step(operator, hierarchy, common, v, g, dt, solve_rtol)
             start = times[step.frame] - (1.0 - step.begin) * lengths[step.frame]
-            return out.value, total + jnp.exp(-common * start) * out.integral, frames
+            out = _step(operator, hierarchy, common, v, g, jnp.where(dt > 0, dt, harmless), solve_rtol)
+            # A step of no length leads nowhere, yet its end may be moved: its expansion, exact to second order in dt.
+            slope = g - operator.apply(v) + common * v
+            bend = common * slope - operator.apply(slope)
+            value = jnp.where(dt > 0, out.value, v + dt * (slope + 0.5 * dt * bend))
+            integral = jnp.where(dt > 0, out.integral, dt * (v + 0.5 * dt * (slope - common * v)))
+            return value, total + jnp.exp(-common * start) * integral, frames
 
-        v, total, frames = lax.cond(step.share * lengths[step.frame] > 0, take, lambda carry: carry, carry)
+        v, total, frames = lax.cond(_in_any_lane(step.share > 0), take, lambda carry: carry, carry)
         write = jnp.where(step.ends > 0, step.frame, count)
         frame = total if integrate else v * jnp.exp(-common * times[step.frame])
         frames = frames.at[write].set(frame, mode="drop")
@@ -273,6 +280,21 @@ def _replay(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
     frames = jnp.zeros((count, *v.shape), v.dtype)
     (_, _, frames), _ = lax.scan(block, (v, jnp.zeros_like(v), frames), blocks)
     return frames[1:] if integrate else frames
+
+
+@jax.custom_batching.custom_vmap
+def _in_any_lane(live: Array) -> Array:
+    """Whether `live` holds anywhere in a batch: one answer for all, so that a branch on it stays a branch under `vmap`.
+
+    Branches that differ within a batch would be computed both, and JAX cannot transpose what it makes of them within
+    a `custom_jvp`.
+    """
+    return live
+
+
+@_in_any_lane.def_vmap
+def _(_, batched, live):
+    return _in_any_lane(jnp.any(live, 0) if batched[0] else live), False
 
 
 def _first_step(slope: Map, v: Map, g: Map, size, rtol: float, end) -> Array:

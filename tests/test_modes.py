@@ -27,7 +27,7 @@ def moving(scale):
     return jnp.sum(evolve(Medium(scale * MAP, 3.0 * scale), SPOT, GRID, TIMES, **EXACT).density ** 2)
 
 
-@pytest.mark.parametrize("loss", [steady])
+@pytest.mark.parametrize("loss", [steady, moving])
 def test_first_derivatives_mapped_in_every_order(loss):
     """vmap inside or outside, forward or reverse: the same numbers, and none across the batch."""
     slopes = jnp.stack([jax.jvp(loss, (s,), (1.0,))[1] for s in SCALES])
@@ -74,6 +74,39 @@ def test_what_does_not_move_has_no_derivative():
     assert not along[0].any()
     assert along[1].any()
     np.testing.assert_allclose(small[1] * 1e12, along[1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("film", [Medium(MAP, 3.0), Medium(0.05, 3.0)])
+def test_intervals_of_no_length_may_be_moved(film: Medium):
+    """A start at zero, and a time given twice: first and second derivatives of a shift by differences (error ε²)."""
+    exact = {"rtol": 1e-9, "solve_rtol": 1e-13}
+    weight = jnp.asarray(np.random.default_rng(1).normal(size=GRID.shape))[None]
+    times = jnp.array([0.0, 0.1, 0.1, 0.3])
+
+    def shifted(shift):
+        gates = time_integral(film, SPOT, GRID, edges=times + shift, **exact).density
+        frames = evolve(film, SPOT, GRID, times + shift, generation=0.1 * SPOT, **exact).density
+        return jnp.concatenate([jnp.sum(weight * out, (1, 2)) for out in (frames, gates)])
+
+    value, e = jax.jit(shifted), 1e-3
+    slope = jax.jit(jax.jacfwd(shifted))
+    ahead = [value(k * e) for k in range(3)]
+    expected = (4 * ahead[1] - 3 * ahead[0] - ahead[2]) / (2 * e)
+    np.testing.assert_allclose(slope(0.0), expected, rtol=0, atol=1e-3 * jnp.abs(expected).max())
+    bends = (4 * slope(e) - 3 * slope(0.0) - slope(2 * e)) / (2 * e)
+    np.testing.assert_allclose(jax.jacfwd(jax.jacfwd(shifted))(0.0), bends, rtol=0, atol=1e-3 * jnp.abs(bends).max())
+
+
+def test_each_of_two_equal_times_is_its_own():
+    """Moving the second of two equal times moves its frame alone, at the rate of a uniform film's exact modes."""
+    times = jnp.array([0.1, 0.1, 0.3])
+
+    def rate(film):
+        return jax.jacfwd(lambda t: jnp.sum(evolve(film, SPOT, GRID, t, **EXACT).density, (1, 2)))(times)
+
+    np.testing.assert_allclose(
+        rate(Medium(0.05 * jnp.ones(GRID.shape), 3.0)), rate(Medium(0.05, 3.0)), rtol=1e-3, atol=1e-9
+    )
 
 
 def test_a_failed_solve_has_no_derivative():
