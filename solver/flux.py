@@ -9,7 +9,11 @@ one cell enters its neighbour exactly. With n = φ v, φ = exp(−U/2kT), rows d
 
     (A v)_i = [Σ_f (D_f/h²) B(δ) + 1/τ_i + surface] v_i − Σ_f g_f v_j,      g_f = (D_f/h²) (δ/2)/sinh(δ/2)
 
-is symmetric, with A n = φ A_v v. It is formed from differences of U only.
+is symmetric, with A n = φ A_v v. It is formed from differences of U only, and applied as
+
+    (A v)_i = e_i v_i + Σ_f g_f (v_i − v_j),      e_i = 1/τ_i + surface + Σ_f g_f (e^{−δ/2} − 1)
+
+since on a fine grid D/h² is so much larger than 1/τ that their sum, rounded, would forget part of the loss.
 """
 
 import equinox as eqx
@@ -47,22 +51,31 @@ def gather(below: Array, above: Array, axis: int, periodic: bool) -> Array:
 class Operator(eqx.Module):
     """The operator A of a medium on a grid, in the symmetric variable v = n/φ; all entries in 1/ns.
 
-    `diagonal`, `loss` (recombination and surfaces) and `potential` U/kT (None where there is no landscape) are maps;
+    `excess` e_i, `loss` (recombination and surfaces) and `potential` U/kT (None where there is no landscape) are maps;
     `coupling` holds g_f for the faces of the y and the x axis.
     """
 
-    diagonal: Map
+    excess: Map
     coupling: tuple[Array, Array]
     loss: Map
     potential: Map | None
     periodic: tuple[bool, bool] = eqx.field(static=True)
 
+    @property
+    def diagonal(self) -> Map:
+        """The diagonal of A."""
+        out = self.excess
+        for axis, g in enumerate(self.coupling):
+            out = out + gather(g, g, axis, self.periodic[axis])
+        return out
+
     def apply(self, v: Map) -> Map:
         """A v."""
-        out = self.diagonal * v
+        out = self.excess * v
         for axis, g in enumerate(self.coupling):
             below, above = pair(v, axis, self.periodic[axis])
-            out = out - gather(g * above, g * below, axis, self.periodic[axis])
+            flow = g * (below - above)
+            out = out + gather(flow, -flow, axis, self.periodic[axis])
         return out
 
     def symmetric(self, density: Map) -> Map:
@@ -85,18 +98,18 @@ def assemble(medium: Medium, grid: Grid) -> Operator:
         potential = (energy - middle) / thermal_energy(medium)
     if medium.surface is not None:
         loss = loss + _surface_loss(medium, grid, dx, dy)
-    diagonal, coupling = loss, []
+    excess, coupling = loss, []
     for axis, diffusivity in enumerate((dy, dx)):
         rate = harmonic(*pair(diffusivity, axis, grid.periodic[axis])) / grid.spacing[axis] ** 2
         if potential is None:
-            below, g, above = rate, rate, rate
+            g = rate
         else:
             lower, upper = pair(potential, axis, grid.periodic[axis])
-            down, symmetric, up = bernoulli(upper - lower)
-            below, g, above = rate * down, rate * symmetric, rate * up
-        diagonal = diagonal + gather(below, above, axis, grid.periodic[axis])
+            step = upper - lower
+            g = rate * coupling_at(step)
+            excess = excess + gather(g * jnp.expm1(-0.5 * step), g * jnp.expm1(0.5 * step), axis, grid.periodic[axis])
         coupling.append(g)
-    return Operator(diagonal, (coupling[0], coupling[1]), loss, potential, grid.periodic)
+    return Operator(excess, (coupling[0], coupling[1]), loss, potential, grid.periodic)
 
 
 def harmonic(a: Array, b: Array) -> Array:
@@ -105,25 +118,18 @@ def harmonic(a: Array, b: Array) -> Array:
     return 2.0 * a * b / jnp.where(total == 0, 1.0, total)
 
 
-def bernoulli(step: Array) -> tuple[Array, Array, Array]:
-    """B(δ), (δ/2)/sinh(δ/2) and B(−δ), without overflow and with smooth derivatives at every δ.
+def coupling_at(step: Array) -> Array:
+    """(δ/2)/sinh(δ/2) = B(δ) e^{δ/2}, without overflow and with smooth derivatives at every δ.
 
-    Below |δ| = 0.1 their Taylor series to δ⁶, whose next term is 1e-14; above it a/(1 − e^−a), a = |δ|, from one
-    exponential, whose difference from one loses a digit there at most.
+    Below |δ| = 0.1 its Taylor series to δ⁶, whose next term is 1e-14; above it from one exponential.
     """
     small = jnp.abs(step) < 0.1
     s = jnp.where(small, step, 0.0)
     a = jnp.where(small, 1.0, jnp.abs(step))
     s2 = s * s
-    even = 1.0 + s2 * (1 / 12 + s2 * (-1 / 720 + s2 / 30240))
-    symmetric = 1.0 + s2 * (-1 / 24 + s2 * (7 / 5760 - s2 * (31 / 967680)))
     half = jnp.exp(-0.5 * a)
-    q = a / (1.0 - half * half)
-    low = q * half * half
-    rises = step > 0
-    down = jnp.where(small, even - 0.5 * s, jnp.where(rises, low, q))
-    up = jnp.where(small, even + 0.5 * s, jnp.where(rises, q, low))
-    return down, jnp.where(small, symmetric, q * half), up
+    series = 1.0 + s2 * (-1 / 24 + s2 * (7 / 5760 - s2 * (31 / 967680)))
+    return jnp.where(small, series, a * half / (1.0 - half * half))
 
 
 def _surface_loss(medium: Medium, grid: Grid, dx: Map, dy: Map) -> Map:

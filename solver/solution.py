@@ -80,5 +80,8 @@ def settle(solution: S, throw: bool) -> S:
         return eqx.tree_at(lambda s: s.density, solution, marked)
     if throw and int(solution.result) != Result.converged:
         figures = ", ".join(f"{name} {float(value):.3g}" for name, value in solution.stats.items())
-        raise SolverError(f"{REASONS[Result(int(solution.result))]} ({figures})")
+        reason = REASONS[Result(int(solution.result))]
+        if solution.density.dtype == jnp.float32:
+            reason += "; float32 carries a diffusion length of a hundred cells or two: beyond, give float64 arrays"
+        raise SolverError(f"{reason} ({figures})")
     return solution
