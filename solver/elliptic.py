@@ -97,7 +97,7 @@ def _residual(operator: Operator, b: Map, shift, weight, v: Map) -> Array:
     far = jnp.abs(v)
     total = size(b)
     total = jnp.where(total > 0, total, 1.0)
-    terms = 2.0 * operator.diagonal * far - operator.apply(far) + shift * far
+    terms = 2.0 * operator.diagonal * far - operator.apply(far) + jnp.abs(shift) * far
     rounding = jnp.minimum(float(jnp.finfo(v.dtype).eps) * size(terms) / total, 1e-2)
     return jnp.maximum(size(b - operator.apply(v) - shift * v) / total - rounding, 0.0)
 
@@ -109,6 +109,9 @@ def _conjugate_gradients(operator: Operator, hierarchy: Hierarchy, b: Map, shift
     def matvec(v):
         return operator.apply(v) + shift * v
 
+    unit = jnp.max(jnp.abs(b))  # scalar products of a population that has all but decayed would underflow
+    unit = jnp.where(unit > 0, unit, 1.0)
+    b, start = b / unit, start / unit
     goal = rtol * size(b)
 
     def searching(state):
@@ -128,4 +131,4 @@ def _conjugate_gradients(operator: Operator, hierarchy: Hierarchy, b: Map, shift
     r = b - matvec(start)
     state = (start, r, jnp.zeros_like(r), jnp.ones((), r.dtype), size(r), jnp.zeros((), int))
     v, *_, count = lax.while_loop(searching, step, state)
-    return v, count, _residual(operator, b, shift, weight, v)
+    return v * unit, count, _residual(operator, b, shift, weight, v)

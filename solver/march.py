@@ -49,6 +49,8 @@ EMBEDDED = np.array(
         61727 / 225920,
     ]
 )
+FAINT = 1e-30
+"""Share of the first excitons below which errors count as if that many were left: without it decay never ends."""
 SAFETY, SHRINK, GROW = 0.9, 0.2, 4.0
 
 
@@ -141,6 +143,16 @@ def _excitons(operator: Operator):
     return lambda field: jnp.sum(field if weight is None else weight * field)
 
 
+def _weight(operator: Operator):
+    return jnp.ones((), operator.loss.dtype) if operator.potential is None else jnp.exp(-0.5 * operator.potential)
+
+
+def _left(v: Map, first: Map, weight) -> Map:
+    """m, or nothing where it has become `FAINT` itself, long before single precision can no longer hold its parts."""
+    now, then = (jnp.sum(jnp.abs(weight * field)) for field in (v, first))
+    return jnp.where(now < FAINT * then, 0.0, v)
+
+
 def _balanced(v: Map, rate: Map, loss: Map, excitons) -> Map:
     """v with a share of |v| added, such that exactly `rate` excitons leave by `loss`, whatever a solve left over.
 
@@ -156,7 +168,7 @@ def _balanced(v: Map, rate: Map, loss: Map, excitons) -> Map:
 def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, rtol, max_steps):
     """Step adaptively through all `times`; frames, stats and the `Steps` taken."""
     count = times.shape[0]
-    weight = jnp.ones((), v.dtype) if operator.potential is None else jnp.exp(-0.5 * operator.potential)
+    weight = _weight(operator)
     starts = jnp.concatenate([jnp.zeros(1, times.dtype), times[:-1]])
     lengths = times - starts
     frames = jnp.zeros((count, *v.shape), v.dtype)
@@ -185,14 +197,16 @@ def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
         time = starts[frame] + share * length
         faded = jnp.exp(-common * time)
         total = state["integral"] + faded * out.integral
-        present = _positive(size(out.value))
+        present = jnp.maximum(_positive(size(out.value)), FAINT * size(v) / _positive(faded))
+        matters = size(state["v"]) * faded >= FAINT * size(v)
         estimate = size(out.error) / present
         if integrate:
             estimate = jnp.maximum(estimate, size(faded * out.error_integral) / _positive(size(total)))
         allowed = 0.1 * rtol * dt / _positive(time + dt)
         accepted = (estimate <= allowed) | (dt <= 0)
         factor = jnp.clip(SAFETY * (allowed / _positive(estimate)) ** (1 / 3), SHRINK, GROW)
-        residual = jnp.where(jnp.isfinite(estimate + dt), out.residual, jnp.nan)  # no shorter step would help
+        residual = jnp.where(matters, out.residual, 0.0)
+        residual = jnp.where(jnp.isfinite(estimate + dt), residual, jnp.nan)  # no shorter step would help
         proposal = jnp.where(accepted & (dt < wish), jnp.maximum(wish, factor * dt), factor * dt)
         ends = accepted & last
         here = jnp.where(accepted, state["taken"], max_steps)
@@ -202,7 +216,7 @@ def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
             "frame": frame + ends,
             "share": jnp.where(accepted, jnp.where(last, 0.0, share + part), share),
             "dt": jnp.where(dt > 0, proposal, wish),
-            "v": jnp.where(accepted, out.value, state["v"]),
+            "v": jnp.where(accepted, _left(out.value, v, weight), state["v"]),
             "integral": jnp.where(ends, 0.0, jnp.where(accepted, total, state["integral"])),
             "frames": state["frames"].at[write].set(arrived, mode="drop"),
             "steps": Steps(
@@ -250,6 +264,7 @@ def _replay(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
     """The frames again, through the same steps, as a scan of checkpointed blocks that can be differentiated."""
     count = times.shape[0]
     lengths = jnp.diff(times, prepend=jnp.zeros(1, times.dtype))
+    first, weight = lax.stop_gradient((v, _weight(operator)))
     fastest = lax.stop_gradient(jnp.max(operator.diagonal))
     harmless = 1e-3 / jnp.where(fastest > 0, fastest, 1.0)
 
@@ -264,7 +279,7 @@ def _replay(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
             bend = common * slope - operator.apply(slope)
             value = jnp.where(dt > 0, out.value, v + dt * (slope + 0.5 * dt * bend))
             integral = jnp.where(dt > 0, out.integral, dt * (v + 0.5 * dt * (slope - common * v)))
-            return value, total + jnp.exp(-common * start) * integral, frames
+            return _left(value, first, weight), total + jnp.exp(-common * start) * integral, frames
 
         v, total, frames = lax.cond(_in_any_lane(step.share > 0), take, lambda carry: carry, carry)
         write = jnp.where(step.ends > 0, step.frame, count)

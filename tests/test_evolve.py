@@ -254,6 +254,23 @@ def test_bad_times_are_refused(times):
         evolve(Medium(0.05, 2.0), SPOT, GRID, times)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_decay_has_an_end(dtype):
+    """After 300 lifetimes that differ from cell to cell e^−300 would remain, past 1e5 none at all; the way is short."""
+    grid = Grid(GRID.shape, dtype(0.1))
+    film = Medium(dtype(0.05), jnp.asarray(2.0 + ONES * jnp.sin(GRID.x)[None, :], dtype))
+    found = evolve(film, SPOT.astype(dtype), grid, np.array([1.0, 6e2, 1e6], dtype))
+    assert found.density[0].max() > 0.1
+    assert not jnp.abs(found.density[1:]).max() > 1e-30 * SPOT.max()
+
+
+@pytest.mark.parametrize("film", [Medium(0.05, 2.0), Medium(0.05 * ONES, 2.0)])
+def test_traced_times_out_of_order_give_no_number(film: Medium):
+    times = jnp.array([1.0, 0.5, 2.0])
+    assert jnp.isnan(jax.jit(lambda t: evolve(film, SPOT, GRID, t).density)(times)).all()
+    assert jnp.isnan(jax.jit(lambda t: time_integral(film, SPOT, GRID, edges=t).density)(times)).all()
+
+
 @pytest.mark.gate
 def test_reverse_memory_grows_as_the_root_of_the_steps():
     """From 64 to 1024 steps the compiled gradient may take 3 (√1024 − √64) = 72 maps more, not 960; two are needed."""
