@@ -108,7 +108,7 @@ def test_what_is_wrong_with_a_landscape_is_said():
     cliff = np.where(np.arange(48) < 24, 0.0, 400.0) * np.ones((48, 1))
     assert any("kT from one cell" in note for note in cut(cliff)[1])
     with pytest.raises(InputError, match="no fit can follow"):
-        cut(2 * cliff)
+        cut(3 * cliff)
     with pytest.raises(InputError, match="kT"):
         cut(100 * cliff)
 

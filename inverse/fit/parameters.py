@@ -76,12 +76,13 @@ class Constraints:
 
     def seen_from(self, place: tuple[float, float]) -> "Constraints":
         """The same with centres that count from `place` (x, y), µm."""
-        shift = dict(zip(("centre_x", "centre_y"), place, strict=True))
+        shift: dict[str, float] = {"centre_x": place[0], "centre_y": place[1]}
         fixed = {name: value - shift.get(name, 0.0) for name, value in self.fixed.items()}
-        bounds = {
-            name: tuple(None if end is None else end - shift.get(name, 0.0) for end in ends)
-            for name, ends in self.bounds.items()
-        }
+
+        def moved(name: str, end: float | None) -> float | None:
+            return None if end is None else end - shift.get(name, 0.0)
+
+        bounds = {name: (moved(name, low), moved(name, high)) for name, (low, high) in self.bounds.items()}
         return replace(self, fixed=fixed, bounds=bounds)
 
     def apply(
