@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from excidiff.solver.solution import InputError, is_concrete
+from excidiff.solver.solution import InputError, is_concrete, is_number
 
 Number = float | Float[Array, ""]
 
@@ -37,7 +37,7 @@ class Grid(eqx.Module):
         if rows < 1 or columns < 1:
             raise InputError(f"Grid(shape={shape!r}): expected at least one row and one column")
         pair = tuple(spacing) if isinstance(spacing, (tuple, list)) else (spacing, spacing)
-        if len(pair) != 2 or any(np.ndim(h) for h in pair):
+        if len(pair) != 2 or not all(is_number(h) for h in pair):
             raise InputError(f"Grid(spacing={spacing!r}): expected a number or a pair (y, x), in µm")
         for h in pair:
             if is_concrete(h) and not (np.isfinite(h) and h > 0):

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from excidiff.solver.grid import Grid
-from excidiff.solver.solution import InputError, is_concrete
+from excidiff.solver.solution import InputError, as_array, is_concrete, is_number
 
 BOLTZMANN = 0.08617333262
 """meV/K (CODATA 2018)."""
@@ -43,8 +43,8 @@ class Surface(eqx.Module):
     def __init__(self, left=0.0, right=0.0, bottom=0.0, top=0.0):
         given = dict(zip(SIDES, (left, right, bottom, top), strict=True))
         for side, velocity in given.items():
-            if np.ndim(velocity):
-                raise InputError(f"Surface({side}=…): expected one number per side, got shape {np.shape(velocity)}")
+            if not is_number(velocity):
+                raise InputError(f"Surface({side}=…): expected one number per side, got {velocity!r:.60}")
             if is_concrete(velocity) and not velocity >= 0:
                 raise InputError(f"Surface({side}={velocity!r}): expected a velocity ≥ 0 in µm/ns; inf quenches fully")
         structural = {side: isinstance(v, (int, float)) and v in (0.0, np.inf) for side, v in given.items()}
@@ -61,6 +61,7 @@ class Medium(eqx.Module):
     """A film in which excitons diffuse, drift and recombine.
 
     `diffusivity`: µm²/ns, a number, a map, or a pair (Dx, Dy) of those; a map may be zero where nothing moves.
+    A list of lists is a map, also of two rows; for a pair give a tuple.
     `lifetime`: ns, a number or a map; `inf` where nothing recombines. `landscape`: None or a map of the energy U, meV.
     `temperature`: K. `surface`: None (closed walls) or a `Surface`.
 
@@ -74,6 +75,8 @@ class Medium(eqx.Module):
     surface: Surface | None
 
     def __init__(self, diffusivity, lifetime, landscape=None, temperature=295.0, surface=None):
+        if isinstance(diffusivity, list) and all(isinstance(row, (list, tuple)) for row in diffusivity):
+            diffusivity = as_array("Medium(diffusivity=…)", diffusivity)  # rows of numbers: one map
         if isinstance(diffusivity, (tuple, list)):
             if len(diffusivity) != 2:
                 raise InputError(f"Medium(diffusivity=…): expected a pair (Dx, Dy), got {len(diffusivity)} values")
@@ -127,7 +130,8 @@ def check_medium(medium: Medium, grid: Grid) -> None:
             f"Medium(landscape=…): spans {span:.0f} kT, more than {limit:.0f} kT, beyond which e^(U/2kT) overflows; "
             "is it in meV? Otherwise cap it where no exciton goes"
         )
-    steps = [np.abs(np.diff(energy, axis=axis)).max(initial=0.0) for axis in (0, 1)]
+    closed = [np.pad(energy, [(0, int(i == axis and grid.periodic[i])) for i in (0, 1)], "wrap") for axis in (0, 1)]
+    steps = [np.abs(np.diff(field, axis=axis)).max(initial=0.0) for axis, field in enumerate(closed)]
     steepest = float(max(steps)) / (BOLTZMANN * float(medium.temperature))
     if steepest > 2.0:
         warnings.warn(
@@ -139,9 +143,8 @@ def check_medium(medium: Medium, grid: Grid) -> None:
 
 def _field(name: str, value: Any, *, zero: str = "never", infinite: bool = False, signed: bool = False) -> Any:
     """`value` as a number or a map, or an `InputError` that names it."""
-    if isinstance(value, (np.ndarray, list, np.generic)):
-        value = np.asarray(value)
-        value = jnp.asarray(value, None if np.issubdtype(value.dtype, np.floating) else float)
+    if type(value) not in (int, float):
+        value = as_array(f"Medium({name}=…)", value)
     ndim = np.ndim(value)
     if ndim not in (0, 2):
         raise InputError(f"Medium({name}=…): expected a number or a map (rows, columns), got shape {np.shape(value)}")
@@ -155,7 +158,8 @@ def _field(name: str, value: Any, *, zero: str = "never", infinite: bool = False
         where = "" if ndim == 0 else f" at {tuple(int(i) for i in np.argwhere(~good)[0])}"
         first = numbers if ndim == 0 else numbers[~good][0]
         expected = "finite" if signed else "positive" if not infinite else "positive (inf where nothing recombines)"
-        expected = "≥ 0 and finite" if zero == "maps" and ndim == 2 else expected
+        if zero == "maps":
+            expected = "≥ 0 and finite" if ndim == 2 else "positive; where nothing moves give a map, which may be zero"
         raise InputError(f"Medium({name}=…): {first}{where}; expected {expected}")
     return value
 

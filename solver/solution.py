@@ -39,7 +39,8 @@ class Result(IntEnum):
 REASONS = {
     Result.converged: "converged",
     Result.iterations: "the linear solver did not reach its tolerance within the allowed iterations; "
-    "steep landscapes and large jumps of D make it slow: refine the grid or ask for a larger rtol",
+    "steep landscapes, walls above some 20 kT and large jumps of D make it slow: refine the grid, cap the walls that "
+    "no exciton climbs (10 kT hold all but 5e-5), or ask for a larger rtol",
     Result.steps: "the time stepping ran out of steps; raise max_steps or ask for a larger rtol",
     Result.not_finite: "a value that is not a number appeared; look for extreme values in the medium or the source",
     Result.negative: "the density is negative beyond rounding; ask for a smaller rtol",
@@ -68,6 +69,24 @@ def is_concrete(value: Any) -> bool:
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
+def as_array(name: str, value: Any) -> Array:
+    """`value` as an array of real floating numbers, traced ones among them, or an `InputError` that names it."""
+    try:
+        array = jnp.asarray(None if isinstance(value, (str, bytes)) else value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: expected numbers, got {value!r:.80}") from None
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise InputError(f"{name}: expected real numbers, got complex ones")
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is one real number, an array of no dimension or traced ones included."""
+    if isinstance(value, (int, float)):
+        return True
+    return getattr(value, "shape", None) == () and not jnp.issubdtype(value.dtype, jnp.complexfloating)
+
+
 S = TypeVar("S", bound=Solution)
 
 
@@ -81,7 +100,7 @@ def settle(solution: S, throw: bool) -> S:
     if throw and int(solution.result) != Result.converged:
         figures = ", ".join(f"{name} {float(value):.3g}" for name, value in solution.stats.items())
         reason = REASONS[Result(int(solution.result))]
-        if solution.density.dtype == jnp.float32:
+        if solution.density.dtype == jnp.float32 and int(solution.result) in (Result.iterations, Result.imbalance):
             reason += "; float32 carries a diffusion length of a hundred cells or two: beyond, give float64 arrays"
         raise SolverError(f"{reason} ({figures})")
     return solution

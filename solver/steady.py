@@ -15,9 +15,9 @@ from excidiff.solver import elliptic, transforms
 from excidiff.solver.elliptic import unbalanced, unsolved
 from excidiff.solver.flux import Operator, assemble
 from excidiff.solver.grid import Grid
-from excidiff.solver.medium import Medium, check_medium
+from excidiff.solver.medium import SIDES, Medium, check_medium
 from excidiff.solver.multigrid import build
-from excidiff.solver.solution import REASONS, InputError, Result, Solution, is_concrete, settle
+from excidiff.solver.solution import REASONS, InputError, Result, Solution, is_concrete, is_number, settle
 from excidiff.solver.source import check_source
 
 
@@ -36,17 +36,42 @@ def steady_state(
     """
     check_medium(medium, grid)
     source = check_source("steady_state(source=…)", source, grid)
-    if never_empties(medium):
-        raise InputError(f"steady_state: {REASONS[Result.singular]}")
+    check_losses(medium, source, grid)
     medium, source, grid, rtol = promote(medium, source, grid, rtol)
     return settle(_steady_state(medium, source, grid, rtol), throw)
 
 
-def never_empties(medium: Medium) -> bool:
-    """Whether it can be seen that no exciton ever leaves: no recombination and no open side."""
-    if medium.surface is not None and (medium.surface.quenched or medium.surface.partial):
-        return False
-    return is_concrete(medium.lifetime) and bool(np.all(np.isinf(np.asarray(medium.lifetime))))
+def check_losses(medium: Medium, source: Array, grid: Grid) -> None:
+    """Raise `InputError` where it can be seen that light falls on cells from which no exciton ever leaves."""
+    if not is_concrete((medium.diffusivity, medium.lifetime, medium.surface)):
+        return
+    left = drained(medium, grid)
+    lit = np.asarray(source) != 0 if is_concrete(source) else np.full(grid.shape, not left.any())
+    if (lit & ~left).any():
+        cell = tuple(int(i) for i in np.argwhere(lit & ~left)[0])
+        where = f" where light falls on cell {cell} and those connected with it" if left.any() else ""
+        raise InputError(f"steady_state: {REASONS[Result.singular]}{where}")
+
+
+def drained(medium: Medium, grid: Grid) -> np.ndarray:
+    """Which cells recombine, lie at an open side, or are connected by diffusion to one that does."""
+    left = np.isfinite(np.broadcast_to(np.asarray(medium.lifetime), grid.shape)).copy()
+    if left.all():
+        return left
+    moves = [np.broadcast_to(np.asarray(d) > 0, grid.shape) for d in medium.diffusivities[::-1]]
+    for side, axis, edge in zip(SIDES, (1, 1, 0, 0), (0, -1, 0, -1), strict=True):
+        surface = medium.surface
+        if surface is not None and (side in surface.quenched or surface.partial.get(side, 0) > 0):
+            np.moveaxis(left, axis, 0)[edge] |= np.moveaxis(moves[axis], axis, 0)[edge]
+    while True:  # sweep down and up both axes until no further cell is reached
+        before = left.sum()
+        for axis in (0, 1):
+            lines, moving = np.moveaxis(left, axis, 0), np.moveaxis(moves[axis], axis, 0)
+            faces = range(0 if grid.periodic[axis] else 1, grid.shape[axis])
+            for here, there in [*((i, i - 1) for i in faces), *((i - 1, i) for i in reversed(faces))]:
+                lines[here] |= lines[there] & moving[here] & moving[there]
+        if left.sum() == before:
+            return left
 
 
 def promote(medium: Medium, field: Float[Array, "rows columns"], grid: Grid, rtol: float | None, default=1e-8):
@@ -56,7 +81,7 @@ def promote(medium: Medium, field: Float[Array, "rows columns"], grid: Grid, rto
     single = dtype == jnp.float32
     if rtol is None:
         rtol = max(default, 1e-5) if single else default
-    if not 0 < rtol < 1:
+    if not (is_number(rtol) and 0 < rtol < 1):
         raise InputError(f"rtol={rtol!r}: expected a number between 0 and 1")
     if single and rtol < 1e-5:
         raise InputError(

@@ -19,7 +19,7 @@ from excidiff.solver.flux import assemble
 from excidiff.solver.grid import Grid
 from excidiff.solver.march import march
 from excidiff.solver.medium import Medium, check_medium
-from excidiff.solver.solution import InputError, Result, Solution, is_concrete, settle
+from excidiff.solver.solution import InputError, Result, Solution, as_array, is_concrete, is_number, settle
 from excidiff.solver.source import check_source
 from excidiff.solver.steady import first_failure, is_negative, promote, steady_state
 
@@ -42,9 +42,12 @@ def evolve(
 ) -> Solution:
     """Excitons per µm² at each of `times` (ns, rising, from 0), having started as `initial`.
 
+    Times take the precision of the film and the maps; traced ones that do not rise give NaN.
+
     `initial`: excitons per µm², cell averages. `generation`: excitons per µm² and ns that go on shining, or None. The
     result's `.density` is (len(times), rows, columns). In a uniform medium it is exact; elsewhere time steps are
-    chosen so that the errors estimated for them add up to less than `rtol` (1e-4), as a share of the excitons present,
+    chosen so that the errors estimated for them add up to less than `rtol` (1e-4), as a share of the excitons present
+    (and of 1e-30 of those at the start: what decays further is as good as gone),
     and `.stats["error"]` says to what they did add up; `.stats["steps"]` counts them, at most `max_steps` (300 at a
     tolerance of 1e-4, more for smaller ones and for many times). The linear solves within a step are converged to
     `solve_rtol` (a thousandth of `rtol`); whatever that is, excitons are neither lost nor invented beyond rounding
@@ -76,7 +79,8 @@ def time_integral(
 
     `pulse`: excitons per µm² just after it. `edges`: None for the whole decay, which in a linear medium is the
     steady state under the pulse as a source; or times (t0, …, tk) in ns, for one exact integral per interval, with
-    `.density` of shape (k, rows, columns). Tolerances, derivatives and errors as in `evolve`.
+    `.density` of shape (k, rows, columns). Tolerances, derivatives and errors as in `evolve`; the whole decay, which
+    takes no steps, is kept to `rtol` as in `steady_state` and has no use for `solve_rtol` and `max_steps`.
     """
     if edges is None:
         return steady_state(medium, pulse, grid, rtol=rtol, throw=throw)
@@ -94,6 +98,10 @@ def _run(medium, initial, grid, times, generation, control, throw, name, *, inte
     medium, initial, grid, rtol = promote(
         medium, initial if source is None else initial + 0 * source, grid, rtol, default=1e-4
     )
+    if not (solve_rtol is None or (is_number(solve_rtol) and 0 < solve_rtol < 1)):
+        raise InputError(f"{name}(solve_rtol={solve_rtol!r}): expected a number between 0 and 1")
+    if not (max_steps is None or (isinstance(max_steps, (int, np.integer)) and max_steps > 0)):
+        raise InputError(f"{name}(max_steps={max_steps!r}): expected a positive integer")
     if solve_rtol is None:
         solve_rtol = max(1e-3 * rtol, 1e-13 if initial.dtype == jnp.float64 else 1e-6)
     source = None if source is None else source.astype(initial.dtype)
@@ -118,6 +126,8 @@ def _solve(medium, initial, source, grid, times, rtol, solve_rtol, max_steps, in
         settings = {"rtol": rtol, "solve_rtol": solve_rtol, "max_steps": max_steps, "integrate": integrate}
         frames, stats, reached = march(operator, v, rate, times, **settings)
         density = jax.vmap(operator.density)(frames)
+    # times that are traced could not be looked at before: out of order none of them is reached
+    reached = jnp.where(jnp.all(jnp.diff(times, prepend=jnp.zeros(1, times.dtype)) >= 0), reached, 0)
     floor = initial if source is None else jnp.minimum(initial, source)
     result = lax.stop_gradient(verdict(density, reached, floor, stats, rtol, solve_rtol))
     arrived = (jnp.arange(density.shape[0]) < reached)[:, None, None]
@@ -173,10 +183,11 @@ def relaxation(x: Array) -> Array:
 
 def _check_times(name: str, times) -> Array:
     """Times as a rising one-dimensional array, or an `InputError`."""
-    if np.ndim(times) != 1 or np.shape(times)[0] == 0:
-        raise InputError(f"{name}: expected a list of times in ns, got shape {np.shape(times)}")
+    times = as_array(name, times)
+    if times.ndim != 1 or times.shape[0] == 0:
+        raise InputError(f"{name}: expected a list of times in ns, got shape {times.shape}")
     if is_concrete(times):
         values = np.asarray(times, dtype=float)
         if not np.isfinite(values).all() or values[0] < 0 or (np.diff(values) < 0).any():
             raise InputError(f"{name}: expected finite times ≥ 0 in rising order, in ns")
-    return jnp.asarray(times, None if np.issubdtype(jnp.result_type(times), np.floating) else float)
+    return times

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks import problems
-from excidiff.solver import Grid, InputError, Medium, Result, SolverError, Surface, gaussian_spot, steady_state
+from excidiff.solver import Grid, InputError, Medium, Result, SolverError, Surface, evolve, gaussian_spot, steady_state
 from excidiff.solver.medium import BOLTZMANN, check_medium
-from excidiff.solver.steady import verdict
+from excidiff.solver.steady import check_losses, verdict
 
 GRID = Grid((20, 17), 0.1)
 SPOT = gaussian_spot(GRID, fwhm=0.4)
@@ -115,6 +115,10 @@ def test_without_loss_there_is_no_steady_state():
         steady_state(Medium(0.05, np.inf), SPOT, GRID)
     traced = jax.jit(lambda tau: steady_state(Medium(0.05, tau), SPOT, GRID).density)(jnp.inf)
     assert jnp.isnan(traced).all()
+    with pytest.raises(InputError, match="no steady state"):
+        steady_state(Medium(0.05, np.inf, surface=Surface(left=jnp.array(0.0))), SPOT, GRID)
+    with pytest.raises(InputError, match="no steady state"):
+        steady_state(Medium(np.zeros(GRID.shape), np.inf, surface=Surface(left=np.inf)), SPOT, GRID)
     quenched = steady_state(Medium(0.05, np.inf, surface=Surface(left=np.inf)), SPOT, GRID)
     assert int(quenched.result) == Result.converged
 
@@ -218,6 +222,26 @@ BAD = {
 }
 
 
+def test_an_island_without_loss_is_named_if_light_falls_on_it():
+    """A ring of D = 0 around cells of endless lifetime; a gap lets them out, and so may a periodic axis."""
+    d, lifetime = np.full(GRID.shape, 0.05), np.full(GRID.shape, 5.0)
+    d[4:9, 4:9], lifetime[5:8, 5:8] = 0.0, np.inf
+    d[5:8, 5:8] = 0.05
+    dark = SPOT.at[5:8, 5:8].set(0.0)
+    check_losses(Medium(d, lifetime), dark, GRID)
+    with pytest.raises(InputError, match=r"light falls on cell \(6, 6\)"):
+        steady_state(Medium(d, lifetime), dark.at[6, 6].set(1.0), GRID)
+    d[4, 6] = 0.05
+    assert int(steady_state(Medium(d, lifetime), dark.at[6, 6].set(1.0), GRID).result) == Result.converged
+    column = np.full((3, 5), 0.05)
+    column[:, 1], ring = 0.0, Grid((3, 5), 0.1, (False, True))
+    endless = np.full((3, 5), np.inf)
+    endless[:, 4] = 5.0
+    assert int(steady_state(Medium(column, endless), jnp.zeros((3, 5)).at[0, 0].set(1.0), ring).result) == 0
+    with pytest.raises(InputError, match=r"cell \(0, 0\)"):
+        steady_state(Medium(column, endless), jnp.zeros((3, 5)).at[0, 0].set(1.0), Grid((3, 5), 0.1))
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_media_are_refused(name: str):
     arguments, message = BAD[name]
@@ -238,3 +262,56 @@ def test_bad_sources_and_grids_are_refused():
         Grid((3, 3), -0.1)
     with pytest.raises(InputError, match="velocity"):
         Surface(left=-1.0)
+
+
+UNUSABLE = {
+    "spacing=None": lambda: Grid((2, 3), None),
+    "spacing='0.1'": lambda: Grid((2, 3), "0.1"),
+    "left=…": lambda: Surface(left=None),
+    "got 'a'": lambda: Medium("a", 3.0),
+    "may be zero": lambda: Medium((0.05, 0.0), 3.0),
+    "real numbers": lambda: steady_state(Medium(0.05, 3.0), SPOT * 1j, GRID),
+    "centre=None": lambda: gaussian_spot(GRID, fwhm=0.4, centre=None),
+    "fwhm='a'": lambda: gaussian_spot(GRID, fwhm="a"),
+    "rtol='a'": lambda: steady_state(Medium(0.05, 3.0), SPOT, GRID, rtol="a"),
+    "solve_rtol='a'": lambda: evolve(Medium(0.05, 3.0), SPOT, GRID, [1.0], solve_rtol="a"),
+    "max_steps=0": lambda: evolve(Medium(0.05, 3.0), SPOT, GRID, [1.0], max_steps=0),
+    "got None": lambda: evolve(Medium(0.05, 3.0), SPOT, GRID, None),
+}
+
+
+@pytest.mark.parametrize("message", UNUSABLE)
+def test_what_is_no_number_is_refused_by_name(message: str):
+    with pytest.raises(InputError, match=message):
+        UNUSABLE[message]()
+
+
+def test_lists_are_taken_as_arrays_and_may_hold_traced_numbers():
+    """A list of two rows is a map, not a pair (Dx, Dy); lists of traced times, light and maps have derivatives."""
+    grid, light = Grid((2, 3), 0.1), [[1, 2, 3], [1, 2, 3]]
+    film = Medium([[0.05, 0.04, 0.03], [0.05, 0.06, 0.05]], 3.0)
+    assert np.shape(film.diffusivity) == (2, 3)
+    assert evolve(film, light, grid, [0, 1]).density.shape == (2, 2, 3)
+
+    def total(x):
+        film = Medium([[x, 0.04, 0.03], [0.05, 0.06, 0.05]], 3.0)
+        return evolve(film, [[x, 2, 3], [1, 2, 3]], grid, [0.0, x]).density.sum()
+
+    assert jnp.isfinite(jax.grad(total)(0.2))
+
+
+def test_the_closing_face_of_a_periodic_axis_may_be_steep():
+    """40 meV a cell are 1.6 kT; the way back from 80 to 0 is 3.1 kT, and there is one only on a periodic axis."""
+    film = Medium(0.05, 3.0, landscape=np.array([[0.0, 40.0, 80.0]]))
+    assert int(steady_state(film, np.ones((1, 3)), Grid((1, 3), 0.1)).result) == 0
+    with pytest.warns(UserWarning, match=r"3\.1 kT"):
+        steady_state(film, np.ones((1, 3)), Grid((1, 3), 0.1, (False, True)))
+
+
+@pytest.mark.parametrize("fwhm", [0.02, 0.05, 0.0565, 0.06, 0.16, 2.0])
+def test_a_periodic_axis_sees_every_image_of_a_spot(fwhm: float):
+    """Against a sum of 801 images; σ passes 0.3 periods, where images give way to waves, at a FWHM of 0.0565."""
+    spot = gaussian_spot(Grid((1, 8), 0.01, (False, True)), fwhm=fwhm, centre=(0.013, 0.0))[0]
+    edges, sigma = (np.arange(9) - 4) * 0.01 - 0.013, fwhm / np.sqrt(8 * np.log(2))
+    images = sum(np.diff(jax.scipy.special.erf((edges - 0.08 * i) / sigma / np.sqrt(2))) for i in range(-400, 401))
+    np.testing.assert_allclose(spot / spot.sum(), images / images.sum(), rtol=1e-12)
