@@ -165,6 +165,12 @@ def _balanced(v: Map, rate: Map, loss: Map, excitons) -> Map:
     return v + share * jnp.abs(whole)
 
 
+def _standing(v: Map) -> Step:
+    """The step of no length."""
+    blank, zero = jnp.zeros_like(v), jnp.zeros((), v.dtype)
+    return Step(v, blank, blank, blank, jnp.zeros((), int), zero, zero)
+
+
 def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, rtol, max_steps):
     """Step adaptively through all `times`; frames, stats and the `Steps` taken."""
     count = times.shape[0]
@@ -188,11 +194,10 @@ def _choose(operator, hierarchy, common, v, g, times, *, solve_rtol, integrate, 
         last = wish >= left * (1 - 1e-6)
         part = jnp.where(last, 1.0 - share, jnp.where(2 * wish > left, 0.5 * (1.0 - share), wish / _positive(length)))
         dt = part * length
-        zero = jnp.zeros((), v.dtype)
         out = lax.cond(
             dt > 0,
             lambda: _step(operator, hierarchy, common, state["v"], g, dt, solve_rtol),
-            lambda: Step(state["v"], *(jnp.zeros_like(v) for _ in range(3)), jnp.zeros((), int), zero, zero),
+            lambda: _standing(state["v"]),
         )
         time = starts[frame] + share * length
         faded = jnp.exp(-common * time)

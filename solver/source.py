@@ -24,9 +24,10 @@ def gaussian_spot(grid: Grid, *, fwhm, total=1.0, centre=(0.0, 0.0)) -> Float[Ar
         raise InputError(f"gaussian_spot(fwhm={fwhm!r}): expected a positive width in µm")
     try:
         x, y = centre
+        pair = is_number(x) and is_number(y)
     except (TypeError, ValueError):
-        x = y = None
-    if not (is_number(x) and is_number(y)):
+        pair = False
+    if not pair:
         raise InputError(f"gaussian_spot(centre={centre!r}): expected (x, y) in µm")
     for name, c, extent in zip("xy", (x, y), grid.extent[::-1], strict=True):
         if is_concrete((c, extent)) and not abs(c) <= extent / 2:

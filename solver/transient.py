@@ -118,7 +118,7 @@ def _solve(medium, initial, source, grid, times, rtol, solve_rtol, max_steps, in
     if medium.uniform:
         density = _modes(medium, initial, source, grid, times, integrate)
         zero = jnp.zeros((), initial.dtype)
-        stats = dict.fromkeys(("error", "steps", "iterations", "residual", "imbalance"), zero)
+        stats: dict[str, Array] = dict.fromkeys(("error", "steps", "iterations", "residual", "imbalance"), zero)
         reached = jnp.asarray(density.shape[0])
     else:
         operator = assemble(medium, grid)

@@ -137,7 +137,8 @@ def misfit(fit: SpotFit, found: dict[str, Any]) -> str | None:
     if z is None or abs(z) <= BAD_FIT:
         return None
     scatter = dispersion(fit)
-    size = f"the deviance is {ratio:.3g} times what the noise explains (p = {found['p_value']:.1g})"
+    chance = "p < 1e-10" if found["p_value"] < 1e-10 else f"p = {found['p_value']:.1g}"
+    size = f"the deviance is {ratio:.3g} times what the noise explains ({chance})"
     camera = fit.camera
     if z < 0:
         advice = f"smoothed, averaged or rescaled? Check the gain of {camera.gain:.3g} counts per photoelectron"
