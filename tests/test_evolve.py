@@ -155,6 +155,7 @@ def test_tolerance_is_kept_over_a_landscape():
     assert share(gates.density, exact).max() <= gates.stats["error"] <= 1e-4
 
 
+@pytest.mark.gate
 def test_single_precision_in_time():
     """float32 in, float32 out, within rtol = 1e-4 of double precision and balanced to 1e-5."""
     film, spot, grid, times = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (ROUGH, SPOT, GRID, TIMES))

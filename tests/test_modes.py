@@ -27,7 +27,7 @@ def moving(scale):
     return jnp.sum(evolve(Medium(scale * MAP, 3.0 * scale), SPOT, GRID, TIMES, **EXACT).density ** 2)
 
 
-@pytest.mark.parametrize("loss", [steady, moving])
+@pytest.mark.parametrize("loss", [steady, pytest.param(moving, marks=pytest.mark.gate)])
 def test_first_derivatives_mapped_in_every_order(loss):
     """vmap inside or outside, forward or reverse: the same numbers, and none across the batch."""
     slopes = jnp.stack([jax.jvp(loss, (s,), (1.0,))[1] for s in SCALES])
@@ -76,7 +76,7 @@ def test_what_does_not_move_has_no_derivative():
     np.testing.assert_allclose(small[1] * 1e12, along[1], rtol=1e-9)
 
 
-@pytest.mark.parametrize("film", [Medium(MAP, 3.0), Medium(0.05, 3.0)])
+@pytest.mark.parametrize("film", [pytest.param(Medium(MAP, 3.0), marks=pytest.mark.gate), Medium(0.05, 3.0)])
 def test_intervals_of_no_length_may_be_moved(film: Medium):
     """A start at zero, and a time given twice: first and second derivatives of a shift by differences (error ε²)."""
     exact = {"rtol": 1e-9, "solve_rtol": 1e-13}
