@@ -1,14 +1,19 @@
 """Forward physics: a medium and a source in, populations out."""
 
+from excidiff.solver.disorder import Disorder
+from excidiff.solver.emission import Emission
 from excidiff.solver.grid import Grid
 from excidiff.solver.medium import Medium, Surface
 from excidiff.solver.solution import InputError, Result, Solution, SolverError
 from excidiff.solver.source import gaussian_spot
 from excidiff.solver.steady import steady_state
 from excidiff.solver.transient import evolve, time_integral
+from excidiff.solver.traps import Traps
 from excidiff.solver.walk import Photons, Spot, walk
 
 __all__ = [
+    "Disorder",
+    "Emission",
     "Grid",
     "InputError",
     "Medium",
@@ -18,6 +23,7 @@ __all__ = [
     "SolverError",
     "Spot",
     "Surface",
+    "Traps",
     "evolve",
     "gaussian_spot",
     "steady_state",

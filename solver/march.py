@@ -22,9 +22,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from excidiff.solver import elliptic
-from excidiff.solver.flux import Map, Operator
-from excidiff.solver.multigrid import Hierarchy, build
+from excidiff.solver.linear import elliptic
+from excidiff.solver.linear.flux import Map, Operator
+from excidiff.solver.linear.multigrid import Hierarchy, build
 
 DIAGONAL = 0.25
 TABLEAU = np.array(

@@ -1,26 +1,32 @@
-"""The film: how fast excitons move, how long they live, what pulls them where: `Medium` and `Surface`.
+"""The film: how fast excitons move, how long they live, what pulls and what takes them: `Medium` and `Surface`.
 
-    ∂n/∂t = ∇·[D (∇n + n ∇U / k_B T)] + G − n/τ
+    ∂n/∂t = ∇·[D (∇n + n ∇U / k_B T)] + G − n/τ − Σ [k_t (N_t − m) n − k_d m] − B n² − C n³
+    ∂m/∂t = k_t (N_t − m) n − k_d m − m/τ_t                                   for each species of traps
 
-Each of D, τ and U may be a number or a map of `grid.shape`. Which path a solver takes follows from that structure,
-never from a value, so values may be traced and differentiated.
+B counts excitons lost: a published ½γn² means B = γ/2. Each property may be a number or a map of `grid.shape`. Which
+path a solver takes follows from that structure, never from a value, so values may be traced and differentiated:
+`annihilation=None` is a linear film, `annihilation=0.0` one whose annihilation happens to be none.
 """
 
 import warnings
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from excidiff.solver.disorder import Disorder
+from excidiff.solver.emission import Emission, check_emission
+from excidiff.solver.field import Field, as_field, as_number, check_map
 from excidiff.solver.grid import Grid
 from excidiff.solver.solution import InputError, as_array, is_concrete, is_number
+from excidiff.solver.traps import Traps, check_traps
 
 BOLTZMANN = 0.08617333262
 """meV/K (CODATA 2018)."""
 
-Field = float | Float[Array, ""] | Float[Array, "rows columns"]
 SIDES = ("left", "right", "bottom", "top")
 
 
@@ -58,12 +64,14 @@ class Surface(eqx.Module):
 
 
 class Medium(eqx.Module):
-    """A film in which excitons diffuse, drift and recombine.
+    """A film in which excitons diffuse, drift, recombine, annihilate and are trapped.
 
     `diffusivity`: µm²/ns, a number, a map, or a pair (Dx, Dy) of those; a map may be zero where nothing moves.
     A list of lists is a map, also of two rows; for a pair give a tuple.
     `lifetime`: ns, a number or a map; `inf` where nothing recombines. `landscape`: None or a map of the energy U, meV.
-    `temperature`: K. `surface`: None (closed walls) or a `Surface`.
+    `temperature`: K. `surface`: None (closed walls) or a `Surface`. `annihilation` B: µm²/ns. `auger` C: µm⁴/ns.
+    `traps`: None, `Traps`, or a tuple of species. `disorder`: None or a `Disorder` of the site energies. `emission`:
+    None, or the law by which solutions of this film get their `.emission`.
 
     Raises `InputError` for what is not positive, not finite, or of an unexpected shape. Traced values pass.
     """
@@ -73,28 +81,57 @@ class Medium(eqx.Module):
     landscape: Float[Array, "rows columns"] | None
     temperature: float | Float[Array, ""]
     surface: Surface | None
+    annihilation: Field | None
+    auger: Field | None
+    traps: tuple[Traps, ...]
+    disorder: Disorder | None
+    emission: Emission | None
 
-    def __init__(self, diffusivity, lifetime, landscape=None, temperature=295.0, surface=None):
+    def __init__(
+        self,
+        diffusivity,
+        lifetime,
+        landscape=None,
+        temperature=295.0,
+        surface=None,
+        *,
+        annihilation=None,
+        auger=None,
+        traps=None,
+        disorder=None,
+        emission=None,
+    ):
         if isinstance(diffusivity, list) and all(isinstance(row, (list, tuple)) for row in diffusivity):
             diffusivity = as_array("Medium(diffusivity=…)", diffusivity)  # rows of numbers: one map
         if isinstance(diffusivity, (tuple, list)):
             if len(diffusivity) != 2:
                 raise InputError(f"Medium(diffusivity=…): expected a pair (Dx, Dy), got {len(diffusivity)} values")
-            self.diffusivity = tuple(_field("diffusivity", d, zero="maps") for d in diffusivity)
+            self.diffusivity = tuple(as_field("Medium(diffusivity=…)", d, zero="maps") for d in diffusivity)
         else:
-            self.diffusivity = _field("diffusivity", diffusivity, zero="maps")
-        self.lifetime = _field("lifetime", lifetime, infinite=True)
-        self.landscape = None if landscape is None else _field("landscape", landscape, signed=True)
+            self.diffusivity = as_field("Medium(diffusivity=…)", diffusivity, zero="maps")
+        self.lifetime = as_field("Medium(lifetime=…)", lifetime, infinite=True)
+        self.landscape = None if landscape is None else as_field("Medium(landscape=…)", landscape, signed=True)
         if self.landscape is not None and np.ndim(self.landscape) != 2:
             raise InputError(
                 "Medium(landscape=…): expected a map of grid.shape in meV; a constant energy moves nothing"
             )
-        self.temperature = _field("temperature", temperature)
-        if np.ndim(self.temperature):
-            raise InputError("Medium(temperature=…): expected one number in K")
+        self.temperature = as_number("Medium(temperature=…)", temperature)
         if surface is not None and not isinstance(surface, Surface):
             raise InputError(f"Medium(surface={surface!r}): expected a Surface or None")
         self.surface = surface
+        losses = {"annihilation": annihilation, "auger": auger}
+        self.annihilation, self.auger = (
+            None if value is None else as_field(f"Medium({name}=…)", value, zero="always")
+            for name, value in losses.items()
+        )
+        self.traps = () if traps is None else tuple(traps) if isinstance(traps, (tuple, list)) else (traps,)
+        if not all(isinstance(species, Traps) for species in self.traps):
+            raise InputError(f"Medium(traps={traps!r:.60}): expected Traps, a tuple of them, or None")
+        if disorder is not None and not isinstance(disorder, Disorder):
+            raise InputError(f"Medium(disorder={disorder!r:.60}): expected a Disorder or None")
+        if emission is not None and not isinstance(emission, Emission):
+            raise InputError(f"Medium(emission={emission!r:.60}): expected an Emission or None")
+        self.disorder, self.emission = disorder, emission
 
     @property
     def diffusivities(self) -> tuple[Field, Field]:
@@ -102,20 +139,28 @@ class Medium(eqx.Module):
         return self.diffusivity if isinstance(self.diffusivity, tuple) else (self.diffusivity, self.diffusivity)
 
     @property
+    def linear(self) -> bool:
+        """Whether the density is proportional to the light: nothing annihilates and no trap can fill."""
+        return self.annihilation is None and self.auger is None and not any(species.fills for species in self.traps)
+
+    @property
     def uniform(self) -> bool:
-        """Whether exact transforms diagonalise this medium: numbers only, and sides closed or fully quenched."""
-        maps = any(np.ndim(f) for f in (*self.diffusivities, self.lifetime)) or self.landscape is not None
-        return not maps and not (self.surface is not None and self.surface.partial)
+        """Whether exact transforms diagonalise this medium: linear, numbers only, sides closed or fully quenched."""
+        fields = (*self.diffusivities, *jax.tree.leaves((self.lifetime, self.traps)))
+        maps = any(np.ndim(f) for f in fields) or self.landscape is not None
+        return self.linear and not maps and not (self.surface is not None and self.surface.partial)
 
 
 def check_medium(medium: Medium, grid: Grid) -> None:
     """Raise `InputError` where the maps of `medium` do not lie on `grid`, or its landscape is out of range."""
-    fields = {"lifetime": medium.lifetime, "landscape": medium.landscape}
-    fields |= dict(zip(("diffusivity", "diffusivity"), medium.diffusivities, strict=True))
-    fields |= {f"diffusivity[{i}]": d for i, d in enumerate(medium.diffusivities)}
-    for name, field in fields.items():
-        if np.ndim(field) and np.shape(field) != grid.shape:
-            raise InputError(f"Medium({name}=…): a map of shape {np.shape(field)} on a grid of shape {grid.shape}")
+    for name in ("lifetime", "landscape", "annihilation", "auger"):
+        check_map(f"Medium({name}=…)", getattr(medium, name), grid)
+    for i, d in enumerate(medium.diffusivities):
+        part = f"[{i}]" if isinstance(medium.diffusivity, tuple) else ""
+        check_map(f"Medium(diffusivity{part}=…)", d, grid)
+    check_traps(medium.traps, grid)
+    if medium.emission is not None:
+        check_emission(medium.emission, medium.annihilation, len(medium.traps), grid)
     for side, axis in zip(SIDES, (1, 1, 0, 0), strict=True):
         open_side = medium.surface is not None and (side in medium.surface.quenched or side in medium.surface.partial)
         if open_side and grid.periodic[axis]:
@@ -141,34 +186,6 @@ def check_medium(medium: Medium, grid: Grid) -> None:
         )
 
 
-def _field(name: str, value: Any, *, zero: str = "never", infinite: bool = False, signed: bool = False) -> Any:
-    """`value` as a number or a map, or an `InputError` that names it."""
-    if type(value) not in (int, float):
-        value = as_array(f"Medium({name}=…)", value)
-    ndim = np.ndim(value)
-    if ndim not in (0, 2):
-        raise InputError(f"Medium({name}=…): expected a number or a map (rows, columns), got shape {np.shape(value)}")
-    if not is_concrete(value):
-        return value
-    numbers = np.asarray(value, dtype=float)
-    good = ~np.isnan(numbers) if infinite else np.isfinite(numbers)
-    if not signed:
-        good &= numbers >= 0 if zero == "maps" and ndim == 2 else numbers > 0
-    if not good.all():
-        where = "" if ndim == 0 else f" at {tuple(int(i) for i in np.argwhere(~good)[0])}"
-        first = numbers if ndim == 0 else numbers[~good][0]
-        expected = "finite" if signed else "positive" if not infinite else "positive (inf where nothing recombines)"
-        if zero == "maps":
-            expected = "≥ 0 and finite" if ndim == 2 else "positive; where nothing moves give a map, which may be zero"
-        raise InputError(f"Medium({name}=…): {first}{where}; expected {expected}")
-    return value
-
-
 def thermal_energy(medium: Medium) -> float | Float[Array, ""]:
     """k_B T in meV."""
     return BOLTZMANN * medium.temperature
-
-
-def as_map(field: Field, grid: Grid) -> Float[Array, "rows columns"]:
-    """`field` spread over the grid."""
-    return jnp.broadcast_to(jnp.asarray(field), grid.shape)

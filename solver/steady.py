@@ -11,12 +11,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from excidiff.solver import elliptic, transforms
-from excidiff.solver.elliptic import unbalanced, unsolved
-from excidiff.solver.flux import Operator, assemble
 from excidiff.solver.grid import Grid
+from excidiff.solver.linear import elliptic, transforms
+from excidiff.solver.linear.elliptic import unbalanced, unsolved
+from excidiff.solver.linear.flux import Operator, assemble
+from excidiff.solver.linear.multigrid import build
 from excidiff.solver.medium import SIDES, Medium, check_medium
-from excidiff.solver.multigrid import build
 from excidiff.solver.solution import REASONS, InputError, Result, Solution, is_concrete, is_number, settle
 from excidiff.solver.source import check_source
 

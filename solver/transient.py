@@ -13,10 +13,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from excidiff.solver import transforms
-from excidiff.solver.elliptic import unbalanced, unsolved
-from excidiff.solver.flux import assemble
 from excidiff.solver.grid import Grid
+from excidiff.solver.linear import transforms
+from excidiff.solver.linear.elliptic import unbalanced, unsolved
+from excidiff.solver.linear.flux import assemble
 from excidiff.solver.march import march
 from excidiff.solver.medium import Medium, check_medium
 from excidiff.solver.solution import InputError, Result, Solution, as_array, is_concrete, is_number, settle

@@ -16,8 +16,8 @@ import pytest
 
 from excidiff.solver import Grid, Medium, Surface, evolve, gaussian_spot, steady_state, time_integral
 from excidiff.solver import march as marching
-from excidiff.solver.flux import assemble
-from excidiff.solver.multigrid import build
+from excidiff.solver.linear.flux import assemble
+from excidiff.solver.linear.multigrid import build
 
 SHAPE = (9, 12)
 Y, X = np.meshgrid(np.linspace(-1, 1, SHAPE[0]), np.linspace(-1, 1, SHAPE[1]), indexing="ij")

@@ -20,8 +20,8 @@ from excidiff.solver import (
     steady_state,
     time_integral,
 )
-from excidiff.solver.elliptic import MAX_ITERATIONS
-from excidiff.solver.flux import assemble
+from excidiff.solver.linear.elliptic import MAX_ITERATIONS
+from excidiff.solver.linear.flux import assemble
 from excidiff.solver.march import DIAGONAL, EMBEDDED, TABLEAU, WEIGHTS
 from excidiff.solver.transient import verdict
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from excidiff.solver.flux import assemble, coupling_at, harmonic, pair
 from excidiff.solver.grid import Grid
+from excidiff.solver.linear.flux import assemble, coupling_at, harmonic, pair
 from excidiff.solver.medium import Medium, Surface
 
 SHAPE = (11, 14)

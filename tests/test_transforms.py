@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from excidiff.solver import transforms
+from excidiff.solver.linear import transforms
 
 KINDS = ("closed", "quenched", "closed-quenched", "quenched-closed", "periodic")
 
@@ -23,7 +23,7 @@ def second_difference(kind: str, count: int) -> np.ndarray:
 
 
 def eigenvectors(kind: str, count: int) -> np.ndarray:
-    """The table of `excidiff.solver.transforms` as a matrix with orthonormal rows."""
+    """The table of `excidiff.solver.linear.transforms` as a matrix with orthonormal rows."""
     i, k = np.arange(count)[None, :], np.arange(count)[:, None]
     rows = {
         "closed": np.cos(k * np.pi * (2 * i + 1) / (2 * count)),

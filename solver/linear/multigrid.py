@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from excidiff.solver.flux import Map, Operator, gather, pair
+from excidiff.solver.linear.flux import Map, Operator, gather, pair
 
 COARSEST = 64
 """Cells of the coarsest level, at most: its dense solve costs less than one more level."""

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from excidiff.solver.flux import Map, Operator
-from excidiff.solver.multigrid import Hierarchy
+from excidiff.solver.linear.flux import Map, Operator
+from excidiff.solver.linear.multigrid import Hierarchy
 
 MAX_ITERATIONS = 500
 

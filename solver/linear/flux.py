@@ -21,8 +21,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from excidiff.solver.field import as_map
 from excidiff.solver.grid import Grid
-from excidiff.solver.medium import SIDES, Medium, as_map, thermal_energy
+from excidiff.solver.medium import SIDES, Medium, thermal_energy
 
 Map = Float[Array, "rows columns"]
 

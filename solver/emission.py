@@ -1,0 +1,80 @@
+"""The light that a film gives back: `Emission`.
+
+    e = k_r n + b n (n + p₀) + Σ y_t m/τ_t
+
+What is seen is the radiative share alone: a map of nonradiative losses shortens τ and darkens the film, and leaves k_r
+as it is. b is part of the annihilation B, so b ≤ B; y_t is the share of the recombining trapped excitons that emit.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from excidiff.solver.field import Field, as_field, check_map
+from excidiff.solver.grid import Grid
+from excidiff.solver.solution import InputError, is_concrete
+from excidiff.solver.traps import Traps
+
+
+class Emission(eqx.Module):
+    """How a film emits; each property a number or a map of `grid.shape`.
+
+    `radiative` k_r: 1/ns. `bimolecular` b: µm²/ns, None where there is none. `carriers` p₀: per µm², present without
+    light. `trap_yield` y_t: None, or a share for all species of traps, or a tuple with one for each.
+
+    Raises `InputError` for what is negative, not finite, of an unexpected shape, or a yield above one.
+    """
+
+    radiative: Field
+    bimolecular: Field | None
+    carriers: Field
+    trap_yield: tuple[Field, ...] | Field | None
+
+    def __init__(self, radiative, bimolecular=None, carriers=0.0, trap_yield=None):
+        self.radiative = as_field("Emission(radiative=…)", radiative, zero="always")
+        self.bimolecular = (
+            None if bimolecular is None else as_field("Emission(bimolecular=…)", bimolecular, zero="always")
+        )
+        self.carriers = as_field("Emission(carriers=…)", carriers, zero="always")
+        shares = trap_yield if isinstance(trap_yield, tuple) else (trap_yield,)
+        shares = tuple(y if y is None else as_field("Emission(trap_yield=…)", y, zero="always") for y in shares)
+        for share in shares:
+            if is_concrete(share) and share is not None and np.max(np.asarray(share)) > 1:
+                raise InputError("Emission(trap_yield=…): a share of the trapped excitons; expected at most 1")
+        self.trap_yield = shares if isinstance(trap_yield, tuple) else shares[0]
+
+    def yields(self, species: int) -> tuple[Field, ...]:
+        """y_t of each of so many species."""
+        if isinstance(self.trap_yield, tuple):
+            return self.trap_yield
+        return (0.0 if self.trap_yield is None else self.trap_yield,) * species
+
+    def rate(self, density: Array, square: Array | None, trapped: Array, traps: tuple[Traps, ...]) -> Array:
+        """Photons per µm² and ns, from n, n² (None where no term needs it) and m, species leading; or their integrals.
+
+        Fields may have leading axes (of times) before the grid's; `trapped` has them after that of the species.
+        """
+        out = jnp.asarray(self.radiative) * density
+        if self.bimolecular is not None:
+            assert square is not None
+            out = out + jnp.asarray(self.bimolecular) * (square + jnp.asarray(self.carriers) * density)
+        for share, held, one in zip(self.yields(len(traps)), trapped, traps, strict=True):
+            out = out + jnp.asarray(share) * jnp.asarray(one.decay) * held
+        return out
+
+
+def check_emission(emission: Emission, annihilation: Field | None, species: int, grid: Grid) -> None:
+    """Raise `InputError` where the law does not fit the film: its maps, its traps, or more light than annihilation."""
+    for name in ("radiative", "bimolecular", "carriers"):
+        check_map(f"Emission({name}=…)", getattr(emission, name), grid)
+    if isinstance(emission.trap_yield, tuple) and len(emission.trap_yield) != species:
+        raise InputError(f"Emission(trap_yield=…): {len(emission.trap_yield)} yields for {species} species of traps")
+    for share in emission.yields(species):
+        check_map("Emission(trap_yield=…)", share, grid)
+    if emission.bimolecular is None or not is_concrete((emission.bimolecular, annihilation)):
+        return
+    if annihilation is None or np.any(np.asarray(emission.bimolecular) > np.asarray(annihilation)):
+        raise InputError(
+            "Emission(bimolecular=…): b is the radiative part of Medium(annihilation=B); expected b ≤ B everywhere"
+        )
