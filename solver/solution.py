@@ -57,11 +57,25 @@ class Solution(eqx.Module):
     integer array. `stats`: `iterations` of the linear solver; relative `residual`, in time the largest of all solves;
     `imbalance`, the share of the excitons that no balance explains; and in time `steps` and the `error` estimated for
     the stepping. To a derivative `result` and `stats` are constants: their gradients are zero.
+
+    None where the film has no such thing: `trapped_by_species`, per µm², the species of traps leading, and `trapped`,
+    their sum; `emission`, photons per µm² and ns (per µm² where the density is integrated over time).
     """
 
     density: Float[Array, "*shape"]
     result: Int[Array, ""]
     stats: dict[str, Any]
+    trapped_by_species: Float[Array, "species *shape"] | None = None
+    emission: Float[Array, "*shape"] | None = None
+
+    @property
+    def trapped(self) -> Float[Array, "*shape"] | None:
+        """Trapped excitons of all species per µm², or None."""
+        return None if self.trapped_by_species is None else jnp.sum(self.trapped_by_species, axis=0)
+
+    def fields(self) -> tuple[Any, ...]:
+        """All that a failed solve spoils."""
+        return self.density, self.trapped_by_species, self.emission
 
 
 def is_concrete(value: Any) -> bool:
@@ -95,8 +109,9 @@ def settle(solution: S, throw: bool) -> S:
     if not is_concrete(solution):
         failed = solution.result != Result.converged
         # a product, not a choice, so that the derivatives are NaN as well
-        marked = solution.density * jnp.where(failed, jnp.nan, 1.0).astype(solution.density.dtype)
-        return eqx.tree_at(lambda s: s.density, solution, marked)
+        factor = jnp.where(failed, jnp.nan, 1.0).astype(solution.density.dtype)
+        marked = jax.tree.map(lambda field: field * factor, solution.fields())
+        return eqx.tree_at(Solution.fields, solution, marked, is_leaf=lambda leaf: leaf is None)
     if throw and int(solution.result) != Result.converged:
         figures = ", ".join(f"{name} {float(value):.3g}" for name, value in solution.stats.items())
         reason = REASONS[Result(int(solution.result))]

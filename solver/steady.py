@@ -1,24 +1,28 @@
 """The steady state under continuous light: generation balances recombination.
 
-0 = ∇·[D (∇n + n ∇U / k_B T)] + G − n/τ
+0 = ∇·[D (∇n + n ∇U / k_B T)] + G − n/τ − Σ m/τ_t − B n² − C n³,      m = k_t N_t n/(k_t n + k_d + 1/τ_t)
 """
 
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from excidiff.solver import newton
 from excidiff.solver.grid import Grid
+from excidiff.solver.kinetics import kinetics, nothing_trapped
 from excidiff.solver.linear import elliptic, transforms
 from excidiff.solver.linear.elliptic import unbalanced, unsolved
-from excidiff.solver.linear.flux import Operator, assemble
+from excidiff.solver.linear.flux import assemble
 from excidiff.solver.linear.multigrid import build
 from excidiff.solver.medium import SIDES, Medium, check_medium
 from excidiff.solver.solution import REASONS, InputError, Result, Solution, is_concrete, is_number, settle
 from excidiff.solver.source import check_source
+from excidiff.solver.traps import lost_share
 
 
 def steady_state(
@@ -27,8 +31,11 @@ def steady_state(
     """Excitons per µm² where `source` (excitons per µm² and ns, cell averages) shines on `medium` for ever.
 
     A uniform medium is solved exactly by transforms, any other by multigrid-preconditioned conjugate gradients until
-    the sum of the residual's magnitudes is below `rtol` times that of the source (1e-8; 1e-5 in single precision). The
-    result has `.density` of `grid.shape` and `.stats`: iterations, residual, imbalance (|generated − lost|/generated).
+    the sum of the residual's magnitudes is below `rtol` times that of the source (1e-8; 1e-5 in single precision).
+    Annihilation and traps that fill are met by Newton's method, from no light at all and at any intensity. The result
+    has `.density` of `grid.shape`, `.trapped` and `.trapped_by_species` (linear traps that nothing leaves hold inf),
+    `.emission` if the medium says how it emits, and `.stats`: iterations of all linear solves, residual, imbalance
+    (|generated − lost|/generated).
 
     Differentiable with respect to every number and map, forward, in reverse and twice. Raises `InputError` for
     arguments that do not fit and where nothing removes excitons, `SolverError` when the solve fails, unless
@@ -43,7 +50,7 @@ def steady_state(
 
 def check_losses(medium: Medium, source: Array, grid: Grid) -> None:
     """Raise `InputError` where it can be seen that light falls on cells from which no exciton ever leaves."""
-    if not is_concrete((medium.diffusivity, medium.lifetime, medium.surface)):
+    if not is_concrete(medium):
         return
     left = drained(medium, grid)
     lit = np.asarray(source) != 0 if is_concrete(source) else np.full(grid.shape, not left.any())
@@ -55,7 +62,12 @@ def check_losses(medium: Medium, source: Array, grid: Grid) -> None:
 
 def drained(medium: Medium, grid: Grid) -> np.ndarray:
     """Which cells recombine, lie at an open side, or are connected by diffusion to one that does."""
-    left = np.isfinite(np.broadcast_to(np.asarray(medium.lifetime), grid.shape)).copy()
+    losses = [
+        1.0 / np.asarray(medium.lifetime),
+        *(np.asarray(x) for x in (medium.annihilation, medium.auger) if x is not None),
+    ]
+    losses += [np.asarray(traps.rate * lost_share(traps)) for traps in medium.traps]
+    left = np.any([np.broadcast_to(np.asarray(loss) > 0, grid.shape) for loss in losses], axis=0)
     if left.all():
         return left
     moves = [np.broadcast_to(np.asarray(d) > 0, grid.shape) for d in medium.diffusivities[::-1]]
@@ -94,26 +106,55 @@ def promote(medium: Medium, field: Float[Array, "rows columns"], grid: Grid, rto
 
 @partial(jax.jit, static_argnames="rtol")
 def _steady_state(medium: Medium, source: Float[Array, "rows columns"], grid: Grid, rtol: float) -> Solution:
-    if medium.uniform:
-        kinds = transforms.axis_kinds(medium, grid)
-        rates = transforms.eigenvalues(medium, grid)
+    film, local = (without_traps(medium), None) if medium.linear else (medium, kinetics(medium))
+    operator = assemble(film, grid)
+    empty, at_rest = nothing_trapped(medium, source), jnp.zeros((), source.dtype)
+    if film.uniform:
+        kinds = transforms.axis_kinds(film, grid)
+        rates = transforms.eigenvalues(film, grid)
         density = transforms.from_modes(transforms.to_modes(source, kinds) / rates, kinds)
-        operator = assemble(medium, grid)
         effort = elliptic.Effort(jnp.zeros((), int), jnp.zeros((), source.dtype))
     else:
-        operator = assemble(medium, grid)
-        rate = operator.symmetric(source)
-        v, effort = elliptic.solve(operator, build(operator), rate, rtol=rtol)
+        rate, hierarchy = operator.symmetric(source), build(operator)
+        if local is None:
+            v, effort = elliptic.solve(operator, hierarchy, rate, rtol=rtol)
+        else:
+            balance = newton.Balance(operator, local, rate, empty, at_rest)
+            v, effort = newton.solve(balance, hierarchy, jnp.zeros_like(rate), rtol=rtol)
         density = operator.density(v)
     stats = {"iterations": effort.iterations, "residual": effort.residual}
-    stats["imbalance"] = imbalance(operator, density, source)
-    return Solution(density, *lax.stop_gradient((verdict(density, source, stats, rtol), stats)))
+    lost = operator.loss * density
+    if local is not None:
+        lost = lost + local.loss(density, empty, at_rest)
+    stats["imbalance"] = imbalance(lost, source)
+    found = lax.stop_gradient((verdict(density, source, stats, rtol), stats))
+    trapped = kinetics(medium).trapped(density, empty, at_rest)
+    return Solution(density, *found, *populations(medium, density, density**2, trapped))
 
 
-def imbalance(operator: Operator, density: Array, source: Array) -> Array:
+def without_traps(medium: Medium) -> Medium:
+    """A linear medium for the free excitons alone, 1/τ_eff = 1/τ + Σ k_t N_t (1/τ_t)/(k_d + 1/τ_t)."""
+    if not medium.traps:
+        return medium
+    rate = 1.0 / jnp.asarray(medium.lifetime)
+    for traps in medium.traps:
+        rate = rate + traps.rate * lost_share(traps)
+    lifetime = jnp.where(rate > 0, 1.0 / jnp.where(rate > 0, rate, 1.0), jnp.inf)
+    return eqx.tree_at(lambda m: (m.lifetime, m.traps), medium, (lifetime, ()))
+
+
+def populations(medium: Medium, density: Array, square: Array, trapped: Array) -> tuple[Array | None, Array | None]:
+    """(`trapped_by_species`, `emission`) of a `Solution`, from n, n² and m or their integrals over time."""
+    emission = None
+    if medium.emission is not None:
+        emission = medium.emission.rate(density, square, trapped, medium.traps)
+    return trapped if medium.traps else None, emission
+
+
+def imbalance(lost: Array, source: Array) -> Array:
     """|lost − generated| relative to what is generated."""
     generated = jnp.sum(jnp.abs(source))
-    return jnp.abs(jnp.sum(operator.loss * density) - jnp.sum(source)) / jnp.where(generated > 0, generated, 1.0)
+    return jnp.abs(jnp.sum(lost) - jnp.sum(source)) / jnp.where(generated > 0, generated, 1.0)
 
 
 def verdict(density: Array, source: Array, stats: dict, rtol: float) -> Array:

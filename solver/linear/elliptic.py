@@ -41,16 +41,33 @@ def solve(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift=0.0, rto
 
     A residual that stays too large is told in `Effort`; in a derivative, where nobody looks at it, v is NaN instead.
 
-    Differentiable in `operator`, `shift` and `rate`, any number of times, forward and in reverse; `hierarchy` and
-    `guess` only steer the way to the solution. `iterations` are for reports alone: mapped derivatives hand back one
-    count for each direction, and a value that depended on it would become as many.
+    `shift`: a number or a map, 1/ns. Differentiable in `operator`, `shift` and `rate`, any number of times, forward
+    and in reverse; `hierarchy` and `guess` only steer the way to the solution. `iterations` are for reports alone:
+    mapped derivatives hand back one count for each direction, and a value that depended on it would become as many.
     """
     hierarchy, operator_now, shift_now = lax.stop_gradient((hierarchy, operator, shift))
     start = jnp.zeros_like(rate) if guess is None else lax.stop_gradient(guess)
-    # A residual in v counts φ excitons; the transposed system's is measured by 1/φ.
-    potential = operator_now.potential
-    weight = jnp.ones(()) if potential is None else jnp.exp(-0.5 * potential)
-    weight = weight.astype(rate.dtype)
+    v, count = _solve(operator, hierarchy, rate, shift, rtol, start, jnp.ones((), rate.dtype))
+    v_now, rate_now = lax.stop_gradient((v, rate))
+    return v, Effort(count, _residual(operator_now, rate_now, shift_now, _weight(operator_now, rate), v_now))
+
+
+def solve_tangent(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift, rtol: float) -> Map:
+    """The same for a tangent: linear in `rate` to JAX too, and NaN where the residual stays too large."""
+    hierarchy = lax.stop_gradient(hierarchy)
+    return _solve(operator, hierarchy, rate, shift, rtol, jnp.zeros_like(rate), jnp.zeros((), rate.dtype))[0]
+
+
+def _weight(operator: Operator, like: Map) -> Array:
+    """φ: a residual in v counts φ excitons; the transposed system's is measured by 1/φ."""
+    potential = operator.potential
+    return jnp.ones((), like.dtype) if potential is None else jnp.exp(-0.5 * potential).astype(like.dtype)
+
+
+def _solve(operator: Operator, hierarchy: Hierarchy, rate: Map, shift, rtol: float, start: Map, tag: Array):
+    """(v, iterations); `tag` 1 for a system itself, 0 for one of its derivatives."""
+    operator_now, shift_now = lax.stop_gradient((operator, shift))
+    weight = _weight(operator_now, rate)
 
     # Behind the map goes one number that the matrix leaves alone. It is 1 in the system itself and 0 in those of its
     # derivatives, which JAX gives to the same function: they start from zero, far from the guess, and fail as NaN.
@@ -67,21 +84,18 @@ def solve(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift=0.0, rto
     def forward(_, b):
         b, tag = split(b)
         begin = jnp.where(tag > 0, start, 0.0)
-        v, count, residual = _conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, weight, begin)
+        v, count, residual = conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, weight, begin)
         kept = (tag > 0) | (residual <= unsolved(rtol, v.dtype))
         return tagged(jnp.where(kept, v, jnp.nan), tag), count
 
     def transposed(_, b):
         b, tag = split(b)
         begin = jnp.zeros_like(b)
-        v, count, residual = _conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, 1.0 / weight, begin)
+        v, count, residual = conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, 1.0 / weight, begin)
         return tagged(jnp.where(residual <= unsolved(rtol, v.dtype), v, jnp.nan), tag), count
 
-    b = tagged(rate, jnp.ones((), rate.dtype))
-    solution, count = lax.custom_linear_solve(matvec, b, forward, transposed, has_aux=True)
-    v, _ = split(solution)
-    v_now, rate_now = lax.stop_gradient((v, rate))
-    return v, Effort(count, _residual(operator_now, rate_now, shift_now, weight, v_now))
+    solution, count = lax.custom_linear_solve(matvec, tagged(rate, tag), forward, transposed, has_aux=True)
+    return split(solution)[0], count
 
 
 def _residual(operator: Operator, b: Map, shift, weight, v: Map) -> Array:
@@ -94,21 +108,29 @@ def _residual(operator: Operator, b: Map, shift, weight, v: Map) -> Array:
     def size(r):
         return jnp.sum(jnp.abs(weight * r))
 
-    far = jnp.abs(v)
     total = size(b)
     total = jnp.where(total > 0, total, 1.0)
+    excused = jnp.minimum(rounding(operator, v, shift, weight) / total, 1e-2)
+    return jnp.maximum(size(b - operator.apply(v) - shift * v) / total - excused, 0.0)
+
+
+def rounding(operator: Operator, v: Map, shift, weight) -> Array:
+    """ε Σ|A + s||v|, measured by `weight`: the residual that a v correct to its last digit may have."""
+    far = jnp.abs(v)
     terms = 2.0 * operator.diagonal * far - operator.apply(far) + jnp.abs(shift) * far
-    rounding = jnp.minimum(float(jnp.finfo(v.dtype).eps) * size(terms) / total, 1e-2)
-    return jnp.maximum(size(b - operator.apply(v) - shift * v) / total - rounding, 0.0)
+    return float(jnp.finfo(v.dtype).eps) * jnp.sum(jnp.abs(weight * terms))
 
 
-def _conjugate_gradients(operator: Operator, hierarchy: Hierarchy, b: Map, shift, rtol: float, weight, start: Map):
+def conjugate_gradients(operator: Operator, hierarchy: Hierarchy, b: Map, shift, rtol, weight, start: Map):
+    """(v, iterations, residual) of (A + shift) v = b from `start`, without derivatives; `rtol` may be traced."""
+
     def size(r):
         return jnp.sum(jnp.abs(weight * r))
 
     def matvec(v):
         return operator.apply(v) + shift * v
 
+    ready = hierarchy.shifted(jnp.asarray(shift, b.dtype))
     unit = jnp.max(jnp.abs(b))  # scalar products of a population that has all but decayed would underflow
     unit = jnp.where(unit > 0, unit, 1.0)
     b, start = b / unit, start / unit
@@ -120,7 +142,7 @@ def _conjugate_gradients(operator: Operator, hierarchy: Hierarchy, b: Map, shift
 
     def step(state):
         v, r, p, rz_before, _, count = state
-        z = hierarchy.precondition(r, shift)
+        z = ready.apply(r)
         rz = jnp.vdot(r, z)
         p = z + jnp.where(count > 0, rz / rz_before, 0.0) * p
         q = matvec(p)

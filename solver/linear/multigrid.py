@@ -5,8 +5,8 @@ c_f = g_f φ_i φ_j between cells, with loss and weight φ² to each cell's own 
 network. A coarse cell is a pair of cells on each axis. Its weight and loss are the sums over its cells; the
 conductance to its neighbour is half its own inner resistance, the face's, and half the neighbour's, in series, rows
 in parallel. Interpolation is piecewise constant, smoothed by [¼ ½ ¼] on each axis where the network conducts;
-restriction is its transpose. The smoother is Chebyshev-Jacobi of degree two on [0.5, 2] of the scaled spectrum, the
-coarsest level is solved by its eigenvectors, so that one hierarchy serves A + sI for every shift s.
+restriction is its transpose. The smoother is Chebyshev-Jacobi of degree two on [0.5, 2] of the scaled spectrum; the
+coarsest level is inverted. One hierarchy serves A + s for every shift s, a number or a map: it only changes grounds.
 
 Only the speed of convergence depends on what stands here, never the answer: the V-cycle runs in single precision.
 """
@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
 from excidiff.solver.linear.flux import Map, Operator, gather, pair
@@ -44,20 +45,37 @@ class Level(eqx.Module):
 
 
 class Hierarchy(eqx.Module):
-    """All levels of one operator, finest first, and the eigenvectors of the coarsest."""
+    """All levels of one operator A, finest first."""
 
     levels: tuple[Level, ...]
-    vectors: Float[Array, "cells cells"]
-    values: Float[Array, " cells"]
     scale: Map
 
-    def precondition(self, residual: Map, shift) -> Map:
-        """An approximate (A + shift)⁻¹ residual, both in the symmetric variable; symmetric and positive definite."""
+    def shifted(self, shift) -> "Preconditioner":
+        """The V-cycle of A + `shift`, a number or a map in 1/ns."""
+        shift = jnp.asarray(shift)
+        added = None if shift.ndim == 0 else shift.astype(self.scale.dtype) * self.levels[0].weight
+        grounds = []
+        for level in self.levels:
+            more = shift.astype(self.scale.dtype) * level.weight if added is None else added
+            grounds.append(level.total + more)
+            added = None if added is None else _pool(_pool(added, 0), 1)
+        return Preconditioner(self, tuple(grounds), _inverse(self.levels[-1], grounds[-1], shift.dtype))
+
+
+class Preconditioner(eqx.Module):
+    """A V-cycle ready to run: the hierarchy, with what connects each cell to its ground and its neighbours in all."""
+
+    hierarchy: Hierarchy
+    grounds: tuple[Map, ...]
+    inverse: Float[Array, "cells cells"]
+
+    def apply(self, residual: Map) -> Map:
+        """An approximate (A + s)⁻¹ residual, both in the symmetric variable; symmetric and positive definite."""
         size = jnp.max(jnp.abs(residual))
         size = jnp.where(size > 0, size, 1.0)
-        scale = self.scale
+        scale = self.hierarchy.scale
         r = (residual / size).astype(scale.dtype) * scale
-        z = _cycle(self, 0, r, jnp.asarray(shift, scale.dtype), lax.optimization_barrier(jnp.asarray(True)))
+        z = _cycle(self, 0, r, lax.optimization_barrier(jnp.asarray(True)))
         return (z * scale).astype(residual.dtype) * size
 
 
@@ -78,8 +96,7 @@ def build(operator: Operator) -> Hierarchy:
     while level.weight.size > COARSEST:
         level = _coarsen(level)
         levels.append(level)
-    values, vectors = _eigenvectors(level, operator.loss.dtype)
-    return Hierarchy(tuple(levels), vectors.astype(dtype), values.astype(dtype), scale)
+    return Hierarchy(tuple(levels), scale)
 
 
 def _level(conductance: tuple[Array, Array], loss: Map, weight: Map, periodic: tuple[bool, bool]) -> Level:
@@ -149,15 +166,14 @@ def _prolong(z: Map, level: Level, go: Array) -> Map:
     return _smooth_transfer(_stage(go, lambda z: _smooth_transfer(z, level, 0), z), level, 1)
 
 
-def _cycle(hierarchy: Hierarchy, depth: int, r: Map, shift, go: Array) -> Map:
-    level = hierarchy.levels[depth]
-    if depth == len(hierarchy.levels) - 1:
-        return _solve_coarsest(hierarchy, level, r, shift)
-    ground = level.total + shift * level.weight
+def _cycle(ready: Preconditioner, depth: int, r: Map, go: Array) -> Map:
+    level, ground = ready.hierarchy.levels[depth], ready.grounds[depth]
+    if depth == len(ready.grounds) - 1:
+        return (ready.inverse @ r.reshape(-1)).reshape(r.shape)
     inverse = 1.0 / jnp.where(ground > 0, ground, 1.0)
     z = _smooth(level, ground, inverse, r, None, go)
     residual = _stage(go, lambda z: r - level.apply(z, ground), z)
-    coarse = _cycle(hierarchy, depth + 1, _restrict(residual, level, go), shift, go)
+    coarse = _cycle(ready, depth + 1, _restrict(residual, level, go), go)
     z = _stage(go, lambda z: z + _prolong(coarse, level, go), z)
     return _smooth(level, ground, inverse, r, z, go)
 
@@ -186,19 +202,14 @@ def _stage(go: Array, function, field: Map) -> Map:
     return lax.cond(go, function, lambda field: field, field)
 
 
-def _eigenvectors(level: Level, dtype) -> tuple[Array, Array]:
-    """Of the coarsest network, scaled by its weights, so that K + s W = W^½ Q (λ + s) Qᵀ W^½ for every s."""
+def _inverse(level: Level, ground: Map, dtype) -> Array:
+    """Of the coarsest network; where nothing leaves it at all, of one that leaks as little as single precision sees."""
     shape, size = level.weight.shape, level.weight.size
     unit = jnp.eye(size, dtype=level.weight.dtype).reshape(size, *shape)
-    matrix = jax.vmap(lambda z: level.apply(z, level.total))(unit).reshape(size, size).astype(dtype)
+    matrix = jax.vmap(lambda z: level.apply(z, ground))(unit).reshape(size, size).astype(dtype)
     root = 1.0 / jnp.sqrt(level.weight.reshape(size)).astype(dtype)
-    return jnp.linalg.eigh(root[:, None] * matrix * root[None, :])
-
-
-def _solve_coarsest(hierarchy: Hierarchy, level: Level, r: Map, shift) -> Map:
-    root = 1.0 / jnp.sqrt(level.weight)
-    values = hierarchy.values + shift
-    floor = jnp.finfo(values.dtype).eps * jnp.max(values)
-    modes = hierarchy.vectors.T @ (root * r).reshape(-1)
-    z = hierarchy.vectors @ (modes / jnp.maximum(values, floor))
-    return root * z.reshape(r.shape)
+    matrix = root[:, None] * matrix * root[None, :]
+    leak = 2 * float(jnp.finfo(level.weight.dtype).eps) * jnp.max(jnp.diagonal(matrix))
+    factor = cho_factor(matrix + leak * jnp.eye(size, dtype=dtype))
+    inverse = cho_solve(factor, jnp.eye(size, dtype=dtype))
+    return (root[:, None] * inverse * root[None, :]).astype(level.weight.dtype)
