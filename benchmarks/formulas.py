@@ -128,3 +128,41 @@ def gaussian_cells(edges: np.ndarray, variance, centre: float = 0.0, images: int
     spread = np.sqrt(2 * np.asarray(variance, dtype=float))[..., None]
     shares = sum(np.diff(special.erf((edges - place) / spread), axis=-1) for place in places)
     return 0.5 * np.asarray(shares) / np.diff(edges)
+
+
+def linear_traps(t, *, lifetime, rate, release, trap_lifetime, wavenumber2: float = 0.0, diffusivity: float = 0.0):
+    """Entry 16: free and trapped excitons after one free exciton, a = 1/τ + k_tN_t + Dk², b = k_d + 1/τ_t."""
+    a = 1 / lifetime + rate + diffusivity * wavenumber2
+    b = release + 1 / trap_lifetime
+    q = 0.5 * np.sqrt((a - b) ** 2 + 4 * rate * release)
+    fast, slow = 0.5 * (a + b) + q, 0.5 * (a + b) - q
+    t = np.asarray(t)
+    rise, fall = np.exp(-fast * t), np.exp(-slow * t)
+    return ((fast - b) * rise + (b - slow) * fall) / (fast - slow), rate * (fall - rise) / (fast - slow)
+
+
+def filling(t, density: float, *, traps: float, capture: float) -> np.ndarray:
+    """Entry 19: free excitons beside traps that keep what they catch, n₀(n₀ − N)/(n₀ − N e^{−k(n₀ − N)t})."""
+    more = density - traps
+    fall = np.exp(-capture * more * np.asarray(t))
+    return density * more / (density - traps * fall)
+
+
+def annihilated(t, density: float, *, lifetime: float, annihilation: float) -> np.ndarray:
+    """Entry 20: n′ = −n/τ − Bn²."""
+    fall = np.exp(-np.asarray(t) / lifetime)
+    return density * fall / (1 + annihilation * density * lifetime * (1 - fall))
+
+
+def auger_decay(t, density: float, *, lifetime: float, auger: float) -> np.ndarray:
+    """Entry 21: n′ = −n/τ − Cn³."""
+    fall = np.exp(-2 * np.asarray(t) / lifetime)
+    return np.sqrt(density**2 * fall / (1 + auger * density**2 * lifetime * (1 - fall)))
+
+
+def pulse_response(t, *, fwhm: float, centre: float, rate: float) -> np.ndarray:
+    """∫₀ᵗ g(t′) e^{−a(t − t′)} dt′ with g a Gaussian of unit area: e^{−a(t − c) + a²s²/2} [Φ(z)] from z(0) to z(t)."""
+    s = fwhm / (2 * np.sqrt(2 * np.log(2)))
+    t = np.asarray(t)
+    start, end = (-(centre) - rate * s**2) / s, (t - centre - rate * s**2) / s
+    return np.exp(-rate * (t - centre) + 0.5 * (rate * s) ** 2) * (special.ndtr(end) - special.ndtr(start))

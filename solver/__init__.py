@@ -3,6 +3,7 @@
 from excidiff.solver.disorder import Disorder
 from excidiff.solver.emission import Emission
 from excidiff.solver.grid import Grid
+from excidiff.solver.light import Pulse, Sampled
 from excidiff.solver.medium import Medium, Surface
 from excidiff.solver.solution import InputError, Result, Solution, SolverError
 from excidiff.solver.source import gaussian_spot
@@ -18,7 +19,9 @@ __all__ = [
     "InputError",
     "Medium",
     "Photons",
+    "Pulse",
     "Result",
+    "Sampled",
     "Solution",
     "SolverError",
     "Spot",

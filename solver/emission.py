@@ -55,12 +55,16 @@ class Emission(eqx.Module):
 
         Fields may have leading axes (of times) before the grid's; `trapped` has them after that of the species.
         """
-        out = jnp.asarray(self.radiative) * density
+
+        def spread(field: Field) -> Array:
+            return jnp.broadcast_to(jnp.asarray(field), density.shape)
+
+        out = spread(self.radiative) * density
         if self.bimolecular is not None:
             assert square is not None
-            out = out + jnp.asarray(self.bimolecular) * (square + jnp.asarray(self.carriers) * density)
+            out = out + spread(self.bimolecular) * (square + spread(self.carriers) * density)
         for share, held, one in zip(self.yields(len(traps)), trapped, traps, strict=True):
-            out = out + jnp.asarray(share) * jnp.asarray(one.decay) * held
+            out = out + spread(share) * spread(one.decay) * held
         return out
 
 

@@ -36,11 +36,14 @@ class Trap(NamedTuple):
     release: Field
     decay: Field
 
+    def leaving(self, n: Map) -> Array:
+        """k_t n + k_d + 1/τ_t, 1/ns: how fast occupation is forgotten."""
+        out = self.release + self.decay
+        return out if self.capture is None else out + self.capture * jnp.maximum(n, 0.0)
+
     def change(self, n: Map, before: Map, shift) -> tuple[Map, Map]:
         """(m − m₀, (s + 1/τ_t)(m − m₀)), the second finite even where m is not."""
-        leaving = self.release + self.decay
-        if self.capture is not None:
-            leaving = leaving + self.capture * jnp.maximum(n, 0.0)
+        leaving = self.leaving(n)
         total = shift + leaving
         held = total > 0
         safe = jnp.where(held, total, 1.0)
@@ -58,6 +61,12 @@ class Kinetics(eqx.Module):
     auger: Field | None
     traps: tuple[Trap, ...]
 
+    @property
+    def linear(self) -> bool:
+        """Whether r is linear in n."""
+        fills = any(trap.capture is not None for trap in self.traps)
+        return self.annihilation is None and self.auger is None and not fills
+
     def trapped(self, n: Map, before: Species, shift) -> Species:
         """m of each species after a step of length 1/`shift` from `before`, at whose end the free density is n."""
         changed = [trap.change(n, m, shift)[0] for trap, m in zip(self.traps, before, strict=True)]
@@ -65,24 +74,34 @@ class Kinetics(eqx.Module):
 
     def loss(self, n: Map, before: Species, shift) -> Map:
         """r(n), excitons per µm² and ns: what leaves the free ones for ever or into traps, less what comes back."""
-        out = jnp.zeros_like(n)
+        out = self.collisions(n)
         for trap, m in zip(self.traps, before, strict=True):
             out = out + trap.change(n, m, shift)[1] + trap.decay * m
-        if self.annihilation is not None:
-            out = out + self.annihilation * n * jnp.abs(n)
-        if self.auger is not None:
-            out = out + self.auger * n**3
         return out
 
     def slope(self, n: Map, before: Species, shift) -> Map:
         """dr/dn, 1/ns."""
         return jax.jvp(lambda n: self.loss(n, before, shift), (n,), (jnp.ones_like(n),))[1]
 
+    def caught(self, n: Map, m: Species) -> Species:
+        """∂m/∂t."""
+        change = [trap.fill * n - trap.leaving(n) * held for trap, held in zip(self.traps, m, strict=True)]
+        return jnp.stack(change) if change else m
+
+    def taken(self, n: Map, m: Species) -> Map:
+        """What leaves the free excitons at this moment beside n/τ, less what comes back, per µm² and ns."""
+        return self.gone(n, m) + jnp.sum(self.caught(n, m), 0)
+
     def gone(self, n: Map, m: Species) -> Map:
-        """What free and trapped excitons lose together, excitons per µm² and ns, beside n/τ: nothing comes back."""
-        out = jnp.zeros_like(n)
+        """What free and trapped excitons lose together beside n/τ, per µm² and ns: nothing of it comes back."""
+        out = self.collisions(n)
         for trap, held in zip(self.traps, m, strict=True):
             out = out + trap.decay * held
+        return out
+
+    def collisions(self, n: Map) -> Map:
+        """B n² + C n³."""
+        out = jnp.zeros_like(n)
         if self.annihilation is not None:
             out = out + self.annihilation * n * jnp.abs(n)
         if self.auger is not None:

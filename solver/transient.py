@@ -1,11 +1,12 @@
 """The film in time: after a pulse, under a source, and integrated over gates.
 
-    ∂n/∂t = ∇·[D (∇n + n ∇U / k_B T)] + G − n/τ
-
-Where the medium is uniform each mode decays on its own and every time is exact; elsewhere `march` takes steps.
+The equation is that of `excidiff.solver.medium`. Where the medium is uniform each mode decays on its own and every time
+is exact; elsewhere `march` takes steps.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +15,17 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from excidiff.solver.grid import Grid
+from excidiff.solver.kinetics import kinetics, nothing_trapped
+from excidiff.solver.light import Steady
 from excidiff.solver.linear import transforms
 from excidiff.solver.linear.elliptic import unbalanced, unsolved
 from excidiff.solver.linear.flux import assemble
 from excidiff.solver.march import march
 from excidiff.solver.medium import Medium, check_medium
+from excidiff.solver.scheme import System
 from excidiff.solver.solution import InputError, Result, Solution, as_array, is_concrete, is_number, settle
 from excidiff.solver.source import check_source
-from excidiff.solver.steady import first_failure, is_negative, promote, steady_state
+from excidiff.solver.steady import first_failure, is_negative, populations, promote, steady_state
 
 Map = Float[Array, "rows columns"]
 BALANCE = 1e-8
@@ -34,7 +38,8 @@ def evolve(
     grid: Grid,
     times: Float[Array, " times"],
     *,
-    generation: Map | None = None,
+    generation: Map | Callable | None = None,
+    trapped: Float[Array, "species rows columns"] | None = None,
     rtol: float | None = None,
     solve_rtol: float | None = None,
     max_steps: int | None = None,
@@ -44,12 +49,14 @@ def evolve(
 
     Times take the precision of the film and the maps; traced ones that do not rise give NaN.
 
-    `initial`: excitons per µm², cell averages. `generation`: excitons per µm² and ns that go on shining, or None. The
-    result's `.density` is (len(times), rows, columns). In a uniform medium it is exact; elsewhere time steps are
-    chosen so that the errors estimated for them add up to less than `rtol` (1e-4), as a share of the excitons present
-    (and of 1e-30 of those at the start: what decays further is as good as gone),
-    and `.stats["error"]` says to what they did add up; `.stats["steps"]` counts them, at most `max_steps` (300 at a
-    tolerance of 1e-4, more for smaller ones and for many times). The linear solves within a step are converged to
+    `initial`: excitons per µm², cell averages, and `trapped` those in each species of traps (none). `generation`:
+    excitons per µm² and ns that go on shining, a light that changes with time (`excidiff.solver.light`), or None. The
+    result's `.density` is (len(times), rows, columns), `.trapped_by_species` leads with the species. In a uniform
+    medium without traps it is exact; elsewhere time steps are chosen so that the errors estimated for them add up to
+    less than `rtol` (1e-4), as a share of the excitons present, free ones and those in each species of traps by
+    themselves (and of 1e-30 of those at the start: what decays further is as good as gone), and `.stats["error"]`
+    says to what they did add up; `.stats["steps"]` counts them, at most `max_steps` (300 at a tolerance of 1e-4, 900
+    in nonlinear media, more for smaller ones and for many times). The solves within a step are converged to
     `solve_rtol` (a thousandth of `rtol`); whatever that is, excitons are neither lost nor invented beyond rounding
     (`.stats["imbalance"]`; a failure beyond 1e-8, or 1e-4 in single precision).
 
@@ -59,17 +66,17 @@ def evolve(
     under a trace (then NaN). Frames that were never reached are NaN.
     """
     times = _check_times("evolve(times=…)", times)
-    return _run(
-        medium, initial, grid, times, generation, (rtol, solve_rtol, max_steps), throw, "evolve", integrate=False
-    )
+    control = Control("evolve", rtol, solve_rtol, max_steps, throw)
+    return _run(medium, initial, trapped, grid, times, generation, control, integrate=False)
 
 
 def time_integral(
     medium: Medium,
-    pulse: Map,
+    pulse: Map | Callable,
     grid: Grid,
     *,
     edges: Float[Array, " edges"] | None = None,
+    trapped: Float[Array, "species rows columns"] | None = None,
     rtol: float | None = None,
     solve_rtol: float | None = None,
     max_steps: int | None = None,
@@ -77,75 +84,110 @@ def time_integral(
 ) -> Solution:
     """∫ n dt after a pulse, in ns/µm²: what an image collects.
 
-    `pulse`: excitons per µm² just after it. `edges`: None for the whole decay, which in a linear medium is the
-    steady state under the pulse as a source; or times (t0, …, tk) in ns, for one exact integral per interval, with
-    `.density` of shape (k, rows, columns). Tolerances, derivatives and errors as in `evolve`; the whole decay, which
-    takes no steps, is kept to `rtol` as in `steady_state` and has no use for `solve_rtol` and `max_steps`.
+    `pulse`: excitons per µm² just after it, or a light that changes with time, on a film that is empty before.
+    `trapped`: those in each species of traps before it (none). `edges`: None for the whole decay, which in a linear
+    medium is the steady state under the pulse as a source; or times (t0, …, tk) in ns, for one exact integral per
+    interval, with `.density` of shape (k, rows, columns); nonlinear media need them. `.emission`, too, is integrated.
+    Tolerances, derivatives and errors as in `evolve`; the whole decay, which takes no steps, is kept to `rtol` as in
+    `steady_state` and has no use for `solve_rtol` and `max_steps`.
     """
+    control = Control("time_integral", rtol, solve_rtol, max_steps, throw)
     if edges is None:
+        if not medium.linear:
+            raise InputError(
+                "time_integral(edges=None): in a film with annihilation or traps that fill, the integral of a pulse's "
+                "decay is not the steady state; give edges, the last one late enough"
+            )
+        if callable(pulse) or trapped is not None:
+            raise InputError("time_integral(edges=None): expected a map, the excitons just after the pulse; give edges")
         return steady_state(medium, pulse, grid, rtol=rtol, throw=throw)
     edges = _check_times("time_integral(edges=…)", edges)
     if edges.shape[0] < 2:
         raise InputError("time_integral(edges=…): expected at least two times, the ends of one interval")
-    return _run(medium, pulse, grid, edges, None, (rtol, solve_rtol, max_steps), throw, "time_integral", integrate=True)
+    if callable(pulse):
+        return _run(medium, jnp.zeros(grid.shape), trapped, grid, edges, pulse, control, integrate=True)
+    return _run(medium, pulse, trapped, grid, edges, None, control, integrate=True)
 
 
-def _run(medium, initial, grid, times, generation, control, throw, name, *, integrate) -> Solution:
+class Control(NamedTuple):
+    """Who asks, and how exactly: `evolve`'s arguments of these names."""
+
+    name: str
+    rtol: float | None
+    solve_rtol: float | None
+    max_steps: int | None
+    throw: bool
+
+
+def _run(medium, initial, trapped, grid, times, light, control: Control, *, integrate) -> Solution:
+    name, rtol, solve_rtol, max_steps, throw = control
     check_medium(medium, grid)
     initial = check_source(f"{name}({'pulse' if integrate else 'initial'}=…)", initial, grid)
-    source = None if generation is None else check_source(f"{name}(generation=…)", generation, grid)
-    rtol, solve_rtol, max_steps = control
-    medium, initial, grid, rtol = promote(
-        medium, initial if source is None else initial + 0 * source, grid, rtol, default=1e-4
-    )
+    light = check_light(f"{name}({'pulse' if integrate else 'generation'}=…)", light, grid)
+    held = check_trapped(f"{name}(trapped=…)", trapped, medium, initial)
+    dtype = jnp.result_type(initial, held, *jax.tree.leaves(light))
+    medium, initial, grid, rtol = promote(medium, initial.astype(dtype), grid, rtol, default=1e-4)
+    dtype = initial.dtype
     if not (solve_rtol is None or (is_number(solve_rtol) and 0 < solve_rtol < 1)):
         raise InputError(f"{name}(solve_rtol={solve_rtol!r}): expected a number between 0 and 1")
     if not (max_steps is None or (isinstance(max_steps, (int, np.integer)) and max_steps > 0)):
         raise InputError(f"{name}(max_steps={max_steps!r}): expected a positive integer")
     if solve_rtol is None:
-        solve_rtol = max(1e-3 * rtol, 1e-13 if initial.dtype == jnp.float64 else 1e-6)
-    source = None if source is None else source.astype(initial.dtype)
-    times = times.astype(initial.dtype)
+        solve_rtol = max(1e-3 * rtol, 1e-13 if dtype == jnp.float64 else 1e-6)
+    held, light, times = jax.tree.map(lambda leaf: leaf.astype(dtype), (held, light, times))
     if max_steps is None:  # the error estimate is of third order; one more step ends at each time
-        max_steps = int(300 * (1e-4 / rtol) ** (1 / 3)) + 4 * times.shape[0]
-    return settle(
-        _solve(medium, initial, source, grid, times, rtol, float(solve_rtol), int(max_steps), integrate), throw
-    )
+        max_steps = int((300 if medium.linear else 900) * (1e-4 / rtol) ** (1 / 3)) + 4 * times.shape[0]
+    settings = {"rtol": rtol, "solve_rtol": float(solve_rtol), "max_steps": int(max_steps), "integrate": integrate}
+    return settle(_solve(medium, initial, held, light, grid, times, **settings), throw)
 
 
 @partial(jax.jit, static_argnames=("rtol", "solve_rtol", "max_steps", "integrate"))
-def _solve(medium, initial, source, grid, times, rtol, solve_rtol, max_steps, integrate) -> Solution:
-    if medium.uniform:
-        density = _modes(medium, initial, source, grid, times, integrate)
+def _solve(medium, initial, held, light, grid, times, *, rtol, solve_rtol, max_steps, integrate) -> Solution:
+    square = integrate and medium.emission is not None and medium.emission.bimolecular is not None
+    if medium.uniform and not medium.traps and (light is None or isinstance(light, Steady)):
+        density = _modes(medium, initial, None if light is None else light.generation, grid, times, integrate)
         zero = jnp.zeros((), initial.dtype)
         stats: dict[str, Array] = dict.fromkeys(("error", "steps", "iterations", "residual", "imbalance"), zero)
-        reached = jnp.asarray(density.shape[0])
+        reached, held, squared = jnp.asarray(density.shape[0]), held[:, None], density**2
     else:
         operator = assemble(medium, grid)
-        v, rate = operator.symmetric(initial), None if source is None else operator.symmetric(source)
-        settings = {"rtol": rtol, "solve_rtol": solve_rtol, "max_steps": max_steps, "integrate": integrate}
-        frames, stats, reached = march(operator, v, rate, times, **settings)
-        density = jax.vmap(operator.density)(frames)
+        local = None if medium.linear and not medium.traps else kinetics(medium)
+        plain = local is None and light is None
+        common = lax.stop_gradient(jnp.min(operator.loss)) if plain else jnp.zeros((), initial.dtype)
+        settings = {"rtol": rtol, "solve_rtol": solve_rtol, "max_steps": max_steps}
+        u = jnp.concatenate([operator.symmetric(initial)[None], held])
+        system = System(operator, local, light, common)
+        frames, stats, reached = march(system, u, times, integrate=integrate, square=square, **settings)
+        density = jax.vmap(operator.density)(frames[:, 0])
+        squared = frames[:, -1] if square else density**2
+        held = jnp.moveaxis(frames[:, 1 : 1 + len(medium.traps)], 1, 0)
     # times that are traced could not be looked at before: out of order none of them is reached
     reached = jnp.where(jnp.all(jnp.diff(times, prepend=jnp.zeros(1, times.dtype)) >= 0), reached, 0)
-    floor = initial if source is None else jnp.minimum(initial, source)
-    result = lax.stop_gradient(verdict(density, reached, floor, stats, rtol, solve_rtol))
+    lowest = jnp.minimum(jnp.min(initial), jnp.zeros(()) if light is None else jnp.min(jax.vmap(light)(times)))
+    result = lax.stop_gradient(verdict(density, held, reached, lowest, stats, rtol, solve_rtol))
     arrived = (jnp.arange(density.shape[0]) < reached)[:, None, None]
-    return Solution(jnp.where(arrived, density, jnp.nan), result, stats)
+    trapped, emission = populations(medium, density, squared, held)
+    fields = jax.tree.map(
+        lambda f: jnp.where(arrived if f.ndim == 3 else arrived[None], f, jnp.nan), (density, trapped, emission)
+    )
+    return Solution(fields[0], result, stats, *fields[1:])
 
 
-def verdict(density: Array, reached: Array, floor: Map, stats: dict, rtol: float, solve_rtol: float) -> Array:
+def verdict(density: Array, held: Array, reached: Array, lowest: Array, stats: dict, rtol, solve_rtol) -> Array:
     """The `Result` of an evolution whose first `reached` frames were reached, the others zero, as an integer array.
 
-    `floor`: what may be negative there may be negative in the density too.
+    `lowest`: of what it began with and of the light; where that is negative the populations may be, too.
     """
+    negative = is_negative(density, lowest, rtol)
+    for species in held:
+        negative |= is_negative(species, lowest, rtol)
     return first_failure(
         (Result.not_finite, ~(jnp.all(jnp.isfinite(density)) & jnp.isfinite(stats["residual"]))),
         (Result.iterations, stats["residual"] > unsolved(solve_rtol, density.dtype)),
         (Result.steps, reached < density.shape[0]),
         (Result.error, stats["error"] > rtol),
         (Result.imbalance, stats["imbalance"] > unbalanced(BALANCE, density.dtype)),
-        (Result.negative, is_negative(density, floor, rtol)),
+        (Result.negative, negative),
     )
 
 
@@ -179,6 +221,30 @@ def relaxation(x: Array) -> Array:
     series = 1.0 - s / 2 * (1.0 - s / 3 * (1.0 - s / 4 * (1.0 - s / 5 * (1.0 - s / 6 * (1.0 - s / 7 * (1.0 - s / 8))))))
     far = jnp.where(small, 1.0, x)
     return jnp.where(small, series, -jnp.expm1(-far) / far)
+
+
+def check_light(name: str, light, grid: Grid):
+    """A light that changes with time, from a map or any module that gives maps; None where nothing shines."""
+    if light is None:
+        return None
+    if not callable(light):
+        return Steady(check_source(name, light, grid))
+    light = jax.tree.map(lambda leaf: as_array(name, leaf), light)
+    shape = jax.eval_shape(light, jnp.zeros(())).shape
+    if shape != grid.shape:
+        raise InputError(f"{name}: gives an array of shape {shape} at t = 0; expected a map of grid.shape {grid.shape}")
+    return light
+
+
+def check_trapped(name: str, trapped, medium: Medium, like: Map) -> Array:
+    """Trapped excitons of each species at the start, or an `InputError`."""
+    empty = nothing_trapped(medium, like)
+    if trapped is None:
+        return empty
+    trapped = as_array(name, trapped)
+    if trapped.shape != empty.shape:
+        raise InputError(f"{name}: shape {trapped.shape}; expected one map for each species of traps, {empty.shape}")
+    return trapped
 
 
 def _check_times(name: str, times) -> Array:

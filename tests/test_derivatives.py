@@ -9,15 +9,20 @@ steps taken; the last tests tie it to what `evolve` and `time_integral` return.
 from collections.abc import Callable
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from excidiff.solver import Grid, Medium, Surface, evolve, gaussian_spot, steady_state, time_integral
+from excidiff.solver import Emission, Grid, Medium, Surface, Traps, evolve, gaussian_spot, steady_state, time_integral
 from excidiff.solver import march as marching
+from excidiff.solver.kinetics import kinetics
+from excidiff.solver.light import Steady
 from excidiff.solver.linear.flux import assemble
 from excidiff.solver.linear.multigrid import build
+from excidiff.solver.scheme import System
+from excidiff.solver.steady import populations
 
 SHAPE = (9, 12)
 Y, X = np.meshgrid(np.linspace(-1, 1, SHAPE[0]), np.linspace(-1, 1, SHAPE[1]), indexing="ij")
@@ -38,6 +43,19 @@ VARIED = {
     "light": 0.3 + 0.1 * X,
     "generation": 0.8 + 0.3 * X * Y,
     "time": 1.0,
+}
+REACTIONS = {
+    "annihilation": 0.2 * np.exp(0.3 * np.sin(2 * X - Y)),
+    "auger": 0.1 * np.exp(0.3 * np.cos(3 * Y)),
+    "trap_density": 2.0 * np.exp(0.4 * np.sin(2 * X)),
+    "capture": 0.3 * np.exp(0.2 * np.cos(2 * Y)),
+    "release": 0.2 * np.exp(0.2 * np.sin(X + Y)),
+    "trap_lifetime": 4.0 * np.exp(0.2 * np.cos(X)),
+    "trapping_rate": 0.9 * np.exp(0.3 * np.sin(X - Y)),
+    "linear_release": 0.8,
+    "linear_lifetime": 1.5,
+    "radiative": 0.1 * np.exp(0.3 * np.cos(X)),
+    "yield": 0.4,
 }
 LENGTHS = {"centre_x": 0.3, "centre_y": 0.3}
 """What 100 % means for a coordinate, µm."""
@@ -65,7 +83,26 @@ def film(p: dict, surface: Surface) -> Medium:
 
 
 def rough(p: dict) -> Medium:
-    return film(p, Surface(left=p["velocity"], top=np.inf))
+    medium = film(p, Surface(left=p["velocity"], top=np.inf))
+    return reactive(p, medium) if "annihilation" in p else medium
+
+
+def reactive(p: dict, medium: Medium) -> Medium:
+    """The same film with annihilation, Auger recombination, traps that fill and traps that do not, and its light."""
+    filling = Traps(p["trap_density"], p["capture"], p["release"], p["trap_lifetime"])
+    traps = (filling, Traps.linear(p["trapping_rate"], p["linear_release"], p["linear_lifetime"]))
+    law = Emission(p["radiative"], 0.5 * p["annihilation"], 0.3, p["yield"])
+    return Medium(
+        medium.diffusivity,
+        medium.lifetime,
+        medium.landscape,
+        medium.temperature,
+        medium.surface,
+        annihilation=p["annihilation"],
+        auger=p["auger"],
+        traps=traps,
+        emission=law,
+    )
 
 
 def score(density: jax.Array) -> jax.Array:
@@ -75,7 +112,9 @@ def score(density: jax.Array) -> jax.Array:
 
 def steady(p: dict) -> jax.Array:
     grid, light = grid_and_light(p)
-    return score(steady_state(rough(p), light, grid, rtol=1e-13).density)
+    found = steady_state(rough(p), light, grid, rtol=1e-13)
+    others = [score(field) for field in (found.trapped_by_species, found.emission) if field is not None]
+    return score(found.density) + sum(others)
 
 
 def steady_round(p: dict) -> jax.Array:
@@ -103,22 +142,32 @@ STEPPING = {"rtol": 1e-2, "max_steps": 40}
 def march_arguments(p: dict) -> tuple:
     """What `march` is given for the film p; it shines where p has a generation."""
     grid, light = grid_and_light(p)
-    operator = assemble(rough(p), grid)
+    medium = rough(p)
+    operator = assemble(medium, grid)
+    local = kinetics(medium) if "annihilation" in p else None
     shining = "generation" in p
-    common = jnp.zeros(()) if shining else jax.lax.stop_gradient(jnp.min(operator.loss))
-    g = operator.symmetric(p["generation"]) if shining else jnp.zeros(SHAPE)
+    lossless = shining or local is not None
+    common = jnp.zeros(()) if lossless else jax.lax.stop_gradient(jnp.min(operator.loss))
+    system = System(operator, local, Steady(p["generation"]) if shining else None, common)
+    u = jnp.concatenate([operator.symmetric(light)[None], jnp.zeros((len(medium.traps), *SHAPE))])
     times = jnp.array([0.0, 0.1, 0.4]) * p["time"]
-    return operator, build(operator), common, operator.symmetric(light), g, times
+    return system, build(operator), u, times
 
 
 def frozen_frames(p: dict) -> jax.Array:
     """The replay of `march` with the steps, and the common loss, chosen at VARIED, whatever p is."""
-    settings = {"solve_rtol": 1e-13, "integrate": "generation" not in p}
-    start = march_arguments({name: jnp.asarray(VARIED[name]) for name in p})
+    settings = {"solve_rtol": 1e-13, "integrate": "generation" not in p, "square": "annihilation" in p}
+    start = march_arguments({name: jnp.asarray((VARIED | REACTIONS)[name]) for name in p})
     _, _, steps = marching._choose(*start, **settings, **STEPPING)
-    operator, hierarchy, _, *rest = march_arguments(p)
-    frames = marching._replay(operator, hierarchy, start[2], *rest, **settings, steps=jax.lax.stop_gradient(steps))
-    return score(jax.vmap(operator.density)(frames))
+    system, *rest = march_arguments(p)
+    system = eqx.tree_at(lambda s: s.common, system, start[0].common)
+    frames = marching._replay(system, *rest, **settings, steps=jax.lax.stop_gradient(steps))
+    density = jax.vmap(system.operator.density)(frames[:, 0])
+    if "annihilation" not in p:
+        return score(density)
+    held, square = jnp.moveaxis(frames[:, 1:3], 1, 0), frames[:, 3] if settings["integrate"] else density**2
+    trapped, emission = populations(rough(p), density, square, held)
+    return score(density) + score(trapped) + score(emission)
 
 
 LOSSES: dict[str, tuple[Callable[[dict], jax.Array], dict]] = {
@@ -128,6 +177,9 @@ LOSSES: dict[str, tuple[Callable[[dict], jax.Array], dict]] = {
     "time, uniform": (exact_frames, UNIFORM),
     "time, maps": (frozen_frames, VARIED),
     "gates, maps": (frozen_frames, without(VARIED, "generation")),
+    "steady, nonlinear": (steady, STEADY | REACTIONS),
+    "time, nonlinear": (frozen_frames, VARIED | REACTIONS),
+    "gates, nonlinear": (frozen_frames, without(VARIED, "generation") | REACTIONS),
 }
 
 
@@ -244,7 +296,7 @@ IN_TIME = pytest.mark.parametrize("name", ["time, maps", "gates, maps"])
 def test_replay_takes_the_steps_that_were_chosen(name: str):
     """The frames of both passes of `march`, the same steps with the same solves: to rounding, 1e-12."""
     p = jax.tree.map(jnp.asarray, LOSSES[name][1])
-    settings = {"solve_rtol": 1e-13, "integrate": "generation" not in p}
+    settings = {"solve_rtol": 1e-13, "integrate": "generation" not in p, "square": False}
     start = march_arguments(p)
     frames, stats, steps = jax.jit(lambda *a: marching._choose(*a, **settings, **STEPPING))(*start)
     again = jax.jit(lambda steps, *a: marching._replay(*a, **settings, steps=steps))(steps, *start)

@@ -22,7 +22,7 @@ from excidiff.solver import (
 )
 from excidiff.solver.linear.elliptic import MAX_ITERATIONS
 from excidiff.solver.linear.flux import assemble
-from excidiff.solver.march import DIAGONAL, EMBEDDED, TABLEAU, WEIGHTS
+from excidiff.solver.scheme import DIAGONAL, EMBEDDED, TABLEAU, WEIGHTS
 from excidiff.solver.transient import verdict
 
 GRID = Grid((24, 20), 0.1)
@@ -189,7 +189,9 @@ def test_verdicts(name: str):
     change, expected = VERDICTS[name]
     case = {key: jnp.asarray(value) for key, value in (SOUND | change).items()}
     density = jnp.ones((2, 3, 4)).at[1, 1, 2].set(case.pop("density"))
-    assert int(verdict(density, case.pop("reached"), jnp.ones((3, 4)), case, 1e-4, 1e-7)) == expected
+    assert (
+        int(verdict(density, jnp.ones((0, 2, 3, 4)), case.pop("reached"), jnp.ones(()), case, 1e-4, 1e-7)) == expected
+    )
 
 
 def test_a_march_ends_where_its_solves_fail():
