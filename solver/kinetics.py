@@ -79,6 +79,35 @@ class Kinetics(eqx.Module):
             out = out + trap.change(n, m, shift)[1] + trap.decay * m
         return out
 
+    def paces(self, n: Map, before: Species, shift) -> tuple[Map, Map, Map]:
+        """(ℓ, κ, f) with r(n) = (ℓ − κ) n − f: the pace of losses, that at which they return, and what returns of m₀.
+
+        With m from above, ℓ = B n + C n² + Σ [k_t N_t − k_t m], κ = Σ k_d k_t N_t/(s + k_t n + b), f = Σ k_d s m₀/(…).
+        """
+        back, freed = jnp.zeros_like(n), jnp.zeros_like(n)
+        for trap, m in zip(self.traps, before, strict=True):
+            total = shift + trap.leaving(n)
+            share = jnp.where(total > 0, trap.release / jnp.where(total > 0, total, 1.0), 0.0)
+            back, freed = back + trap.fill * share, freed + shift * m * share
+        return self.pace(n, self.trapped(n, before, shift)), back, freed
+
+    def pace(self, n: Map, m: Species) -> Map:
+        """B n + C n² + Σ k_t (N_t − m), 1/ns: how fast free excitons are taken away beside 1/τ."""
+        out = jnp.zeros_like(n)
+        for trap, held in zip(self.traps, m, strict=True):
+            out = out + trap.fill - (0.0 if trap.capture is None else trap.capture * held)
+        if self.annihilation is not None:
+            out = out + self.annihilation * jnp.abs(n)
+        if self.auger is not None:
+            out = out + self.auger * n**2
+        return out
+
+    def released(self, m: Species) -> Map:
+        """Σ k_d m, excitons per µm² and ns."""
+        return sum(
+            (trap.release * held for trap, held in zip(self.traps, m, strict=True)), jnp.zeros(m.shape[1:], m.dtype)
+        )
+
     def slope(self, n: Map, before: Species, shift) -> Map:
         """dr/dn, 1/ns."""
         return jax.jvp(lambda n: self.loss(n, before, shift), (n,), (jnp.ones_like(n),))[1]
@@ -90,7 +119,7 @@ class Kinetics(eqx.Module):
 
     def taken(self, n: Map, m: Species) -> Map:
         """What leaves the free excitons at this moment beside n/τ, less what comes back, per µm² and ns."""
-        return self.gone(n, m) + jnp.sum(self.caught(n, m), 0)
+        return self.pace(n, m) * n - self.released(m)
 
     def gone(self, n: Map, m: Species) -> Map:
         """What free and trapped excitons lose together beside n/τ, per µm² and ns: nothing of it comes back."""

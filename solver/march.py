@@ -77,7 +77,7 @@ def _choose(system, hierarchy, u, times, *, solve_rtol, integrate, square, rtol,
     fields = u.shape[0]
     nothing = jnp.zeros_like(watch(system, u, square) if integrate else u)
     common, doubt = system.common, 1.0 if system.linear else DOUBT
-    floor = FAINT * jnp.sum(system.sizes(u)) + jnp.sum(system.sizes(system.expected(u)))
+    floor = FAINT * jnp.sum(system.sizes(u)) + system.expected()
 
     def running(state):
         going = (state["frame"] < count) & (state["taken"] < max_steps) & (state["tried"] < 4 * max_steps)

@@ -145,10 +145,11 @@ class Medium(eqx.Module):
 
     @property
     def uniform(self) -> bool:
-        """Whether exact transforms diagonalise this medium: linear, numbers only, sides closed or fully quenched."""
+        """Whether exact transforms diagonalise n: linear, numbers only, sides closed or fully quenched, D for all."""
         fields = (*self.diffusivities, *jax.tree.leaves((self.lifetime, self.traps)))
         maps = any(np.ndim(f) for f in fields) or self.landscape is not None
-        return self.linear and not maps and not (self.surface is not None and self.surface.partial)
+        slowed = self.disorder is not None and self.disorder.mobility != "constant"
+        return self.linear and not maps and not slowed and not (self.surface is not None and self.surface.partial)
 
 
 def check_medium(medium: Medium, grid: Grid) -> None:

@@ -3,8 +3,9 @@
 The scheme is the implicit part of ARK4(3)6L[2]SA (Kennedy and Carpenter, Appl. Numer. Math. 44 (2003) 139): fourth
 order, L-stable, stiffly accurate, five stages with one diagonal I + Δt A/4, and an embedded third order for the error.
 
-The state u stacks v = n/φ and the trapped m of each species. A stage eliminates m cell by cell (`kinetics`), and what
-remains is one field: a linear solve where nothing else happens to the free excitons, else Newton's method.
+The state u stacks v = n/φ, in a disordered film that of every energy bin, and the trapped m of each species. A stage
+eliminates m cell by cell (`kinetics`), and what remains is one field: a linear solve where nothing else happens to the
+free excitons, else Newton's method; or the bins of a `Band`.
 
 Where nothing shines on a film without traps and annihilation, the slowest loss κ that all cells share is taken out
 exactly: n = e^{−κt} ν, and the steps follow ν, which only spreads. What a solve leaves over is spread over the
@@ -22,6 +23,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from excidiff.solver import newton
+from excidiff.solver.bins import Band
 from excidiff.solver.kinetics import Kinetics
 from excidiff.solver.linear import elliptic
 from excidiff.solver.linear.flux import Map, Operator
@@ -57,28 +59,19 @@ EMBEDDED = np.array(
 class System(eqx.Module):
     """u′ = f(u, t): the operator A, the local `kinetics` or None, the `light` g(t) or None, and the shared loss κ.
 
-    `light` gives excitons per µm² and ns at a time, a map of the grid.
+    `light` gives excitons per µm² and ns at a time, a map of the grid. `band`: the energy bins, or None.
     """
 
     operator: Operator
     kinetics: Kinetics | None
     light: Callable | None
     common: Float[Array, ""]
+    band: Band | None = None
 
-    def shining(self, time, like: Map) -> Map:
-        """g(t) in the symmetric variable."""
-        return jnp.zeros_like(like) if self.light is None else self.operator.symmetric(self.light(time))
-
-    def slope(self, u: State, time) -> State:
-        """f(u, t)."""
-        v = u[0]
-        free = self.shining(time, v) - self.operator.apply(v) + self.common * v
-        if self.kinetics is None:
-            return free[None]
-        n = self.operator.density(v)
-        return jnp.concatenate(
-            [(free - self.operator.symmetric(self.kinetics.taken(n, u[1:])))[None], self.kinetics.caught(n, u[1:])]
-        )
+    @property
+    def bins(self) -> int:
+        """How many of the fields are free excitons."""
+        return 1 if self.band is None else len(self.band.bins.energies)
 
     @property
     def linear(self) -> bool:
@@ -91,13 +84,36 @@ class System(eqx.Module):
         potential = self.operator.potential
         return jnp.ones((), self.operator.loss.dtype) if potential is None else jnp.exp(-0.5 * potential)
 
+    def parts(self, u: State) -> tuple[State, State]:
+        """(n of every bin, m of every species)."""
+        return jax.vmap(self.operator.density)(u[: self.bins]), u[self.bins :]
+
+    def shining(self, time, like: Map) -> State:
+        """The generation in every bin at a time, excitons per µm² and ns."""
+        light = jnp.zeros_like(like) if self.light is None else self.light(time)
+        return light[None] if self.band is None else self.band.bins.sites[:, None, None] * light[None]
+
+    def slope(self, u: State, time) -> State:
+        """f(u, t)."""
+        v, (n, m) = u[: self.bins], self.parts(u)
+        gain = self.shining(time, u[0])
+        if self.kinetics is not None:
+            total = jnp.sum(n, 0)
+            back = self.kinetics.released(m)[None]
+            spread = back if self.band is None else self.band.bins.equilibrium[:, None, None] * back
+            gain = gain + spread - self.kinetics.pace(total, m)[None] * n
+        moved = self.operator.apply(v[0])[None] if self.band is None else self.band.move(v)
+        free = jax.vmap(self.operator.symmetric)(gain) - moved + self.common * v
+        return free if self.kinetics is None else jnp.concatenate([free, self.kinetics.caught(jnp.sum(n, 0), m)])
+
     def excitons(self, u: State) -> Array:
         """How many excitons a state holds, over the cell area."""
-        return jnp.sum(lax.stop_gradient(self.weight) * u[0]) + jnp.sum(u[1:])
+        return jnp.sum(lax.stop_gradient(self.weight) * jnp.sum(u[: self.bins], 0)) + jnp.sum(u[self.bins :])
 
     def sizes(self, u: State) -> Array:
-        """Σ|n|, and Σ|m| of each species."""
-        return jnp.concatenate([jnp.sum(jnp.abs(self.weight * u[0]))[None], jnp.sum(jnp.abs(u[1:]), (1, 2))])
+        """Σ|n| over all bins, and Σ|m| of each species."""
+        free = jnp.sum(self.weight * jnp.sum(jnp.abs(u[: self.bins]), 0))
+        return jnp.concatenate([free[None], jnp.sum(jnp.abs(u[self.bins :]), (1, 2))])
 
     def longest(self, time, end) -> Array:
         """The longest step from `time` that cannot step over a change of the light, ns."""
@@ -106,16 +122,17 @@ class System(eqx.Module):
             return jnp.full_like(end, jnp.inf)
         return end / 50 if limit is None else limit(time)
 
-    def expected(self, u: State) -> State:
+    def expected(self) -> Array:
         """A thousandth of the excitons that a pulse is yet to bring: before it, errors count beside these."""
         dose = getattr(self.light, "dose", None)
-        blank = jnp.zeros_like(u)
-        return blank if dose is None else blank.at[0].set(1e-3 * self.operator.symmetric(dose))
+        return jnp.zeros(()) if dose is None else 1e-3 * jnp.sum(jnp.abs(dose))
 
     def gone(self, u: State) -> Array:
         """Excitons that leave the film, free or trapped, per ns and over the cell area, beyond the shared loss."""
-        out = jnp.sum(lax.stop_gradient(self.weight) * (self.operator.loss - self.common) * u[0])
-        return out if self.kinetics is None else out + jnp.sum(self.kinetics.gone(self.operator.density(u[0]), u[1:]))
+        n, m = self.parts(u)
+        lost = self.operator.loss * n[0] if self.band is None else self.band.recombined(n)
+        out = jnp.sum(lost) - self.common * jnp.sum(n)
+        return out if self.kinetics is None else out + jnp.sum(self.kinetics.gone(jnp.sum(n, 0), m))
 
 
 class Step(NamedTuple):
@@ -161,7 +178,7 @@ def take_step(system: System, hierarchy: Hierarchy, u: State, time, dt, *, rtol:
     integral, error_integral = (dt * jnp.tensordot(w * fading, watched, 1) for w in (weights, wrong))
     gained = -jax.vmap(system.gone)(values)
     if system.light is not None:
-        lit = jax.vmap(lambda node: jnp.sum(system.weight * system.shining(time + dt * node, u[0])))(nodes)
+        lit = jax.vmap(lambda node: jnp.sum(system.shining(time + dt * node, u[0])))(nodes)
         gained = gained + lit
     surplus = lax.stop_gradient(system.excitons(values[-1] - u) - dt * jnp.vdot(weights, gained))
     return Step(
@@ -171,7 +188,7 @@ def take_step(system: System, hierarchy: Hierarchy, u: State, time, dt, *, rtol:
 
 def watch(system: System, u: State, square: bool) -> State:
     """What is integrated over time: u, and n² if asked for."""
-    return jnp.concatenate([u, system.operator.density(u[0])[None] ** 2]) if square else u
+    return jnp.concatenate([u, jnp.sum(system.parts(u)[0], 0)[None] ** 2]) if square else u
 
 
 def stand_still(system: System, u: State, square: bool) -> Step:
@@ -191,29 +208,43 @@ def expand(system: System, u: State, time, dt, square: bool) -> tuple[State, Sta
     return u + dt * (slope + 0.5 * dt * bend), dt * (now + 0.5 * dt * (change - system.common * now))
 
 
-def _solve_stage(system: System, hierarchy: Hierarchy, base: State, light: Map, rate, guess: State, rtol: float):
+def _solve_stage(system: System, hierarchy: Hierarchy, base: State, light: State, rate, guess: State, rtol: float):
     """(u, effort) with u = base + f(u)/rate."""
-    b = rate * base[0] + light
-    if system.kinetics is None:
-        shift = rate - system.common
-        v, effort = elliptic.solve(system.operator, hierarchy, b, shift=shift, rtol=rtol, guess=guess[0])
-        return _balanced(system, v, b, shift, 0.0, 0.0)[None], effort
-    balance = newton.Balance(system.operator, system.kinetics, b, base[1:], rate)
-    v, effort = newton.solve(balance, hierarchy, guess[0], rtol=rtol)
-    reaction, slope = lax.stop_gradient((balance.reaction(v), jnp.maximum(balance.slope(v), 0.0)))
-    v = _balanced(system, v, b, rate, reaction, slope)
-    m = system.kinetics.trapped(system.operator.density(v), base[1:], rate)
-    return jnp.concatenate([v[None], m]), effort
+    operator, shift = system.operator, rate - system.common
+    if system.kinetics is None and system.band is None:
+        b = rate * base[0] + operator.symmetric(light[0])
+        v, effort = elliptic.solve(operator, hierarchy, b, shift=shift, rtol=rtol, guess=guess[0])
+        n, none = operator.density(v)[None], jnp.zeros_like(v)
+        n = _balanced(system, n, operator.density(b), shift, none, none)
+        return operator.symmetric(n[0])[None], effort
+    (started, before), (nearby, _) = system.parts(base), system.parts(guess)
+    b = rate * started + light
+    if system.band is None:
+        balance = newton.Balance(operator, system.kinetics, operator.symmetric(b[0]), before, rate)
+        v, effort = newton.solve(balance, hierarchy, guess[0], rtol=rtol)
+        n = operator.density(v)[None]
+    else:
+        n, _, effort = system.band.solve(b, before, shift, rtol=rtol, guess=nearby)
+    local = system.kinetics if system.band is None else system.band.kinetics
+    total = jnp.sum(n, 0)
+    reaction, slope = lax.stop_gradient((local.loss(total, before, shift), local.slope(total, before, shift)))
+    n = _balanced(system, n, jnp.sum(b, 0), shift, reaction, jnp.maximum(slope, 0.0))
+    m = local.trapped(jnp.sum(n, 0), before, shift)
+    return jnp.concatenate([jax.vmap(operator.symmetric)(n), m]), effort
 
 
-def _balanced(system: System, v: Map, b: Map, shift, reaction, slope) -> Map:
-    """v with a share of |v| added, such that exactly `b` excitons leave, whatever a solve left over.
+def _balanced(system: System, n: State, b: Map, shift, reaction: Map, slope: Map) -> State:
+    """n with a share of |n| added, such that exactly `b` excitons leave, whatever a solve left over.
 
-    Diffusion moves excitons and takes none, so that of A v the loss alone remains in the sum. The share is of the order
+    Diffusion moves excitons and takes none, so that of A n the loss alone remains in the sum. The share is of the order
     of the solve's tolerance, and zero for an exact solve whatever the film: it has no derivative.
     """
-    whole, given, weight = lax.stop_gradient((v, b, system.weight))
-    loss, shift = lax.stop_gradient((system.operator.loss, shift))
-    held = jnp.sum(weight * (loss + shift + slope) * jnp.abs(whole))
-    over = jnp.sum(weight * (given - (loss + shift) * whole - reaction))
-    return v + over / jnp.where(held > 0, held, 1.0) * jnp.abs(whole)
+    whole, given, system, shift = lax.stop_gradient((n, b, system, shift))
+
+    def lost(n):
+        return system.operator.loss * n[0] if system.band is None else system.band.recombined(n)
+
+    far = jnp.abs(whole)
+    held = jnp.sum(lost(far) + (shift + slope) * jnp.sum(far, 0))
+    over = jnp.sum(given - lost(whole) - shift * jnp.sum(whole, 0) - reaction)
+    return n + over / jnp.where(held > 0, held, 1.0) * far

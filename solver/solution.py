@@ -59,7 +59,8 @@ class Solution(eqx.Module):
     the stepping. To a derivative `result` and `stats` are constants: their gradients are zero.
 
     None where the film has no such thing: `trapped_by_species`, per µm², the species of traps leading, and `trapped`,
-    their sum; `emission`, photons per µm² and ns (per µm² where the density is integrated over time).
+    their sum; `emission`, photons per µm² and ns (per µm² where the density is integrated over time); `by_energy`, the
+    free excitons of every energy bin, the bins' axis before the grid's, and `energies`, meV from the band's centre.
     """
 
     density: Float[Array, "*shape"]
@@ -67,6 +68,8 @@ class Solution(eqx.Module):
     stats: dict[str, Any]
     trapped_by_species: Float[Array, "species *shape"] | None = None
     emission: Float[Array, "*shape"] | None = None
+    by_energy: Float[Array, "*frames bins rows columns"] | None = None
+    energies: Float[Array, " bins"] | None = None
 
     @property
     def trapped(self) -> Float[Array, "*shape"] | None:
@@ -75,7 +78,7 @@ class Solution(eqx.Module):
 
     def fields(self) -> tuple[Any, ...]:
         """All that a failed solve spoils."""
-        return self.density, self.trapped_by_species, self.emission
+        return self.density, self.trapped_by_species, self.emission, self.by_energy
 
 
 def is_concrete(value: Any) -> bool:

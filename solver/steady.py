@@ -13,13 +13,14 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from excidiff.solver import newton
+from excidiff.solver.bins import band
 from excidiff.solver.grid import Grid
 from excidiff.solver.kinetics import kinetics, nothing_trapped
 from excidiff.solver.linear import elliptic, transforms
 from excidiff.solver.linear.elliptic import unbalanced, unsolved
 from excidiff.solver.linear.flux import assemble
 from excidiff.solver.linear.multigrid import build
-from excidiff.solver.medium import SIDES, Medium, check_medium
+from excidiff.solver.medium import SIDES, Medium, check_medium, thermal_energy
 from excidiff.solver.solution import REASONS, InputError, Result, Solution, is_concrete, is_number, settle
 from excidiff.solver.source import check_source
 from excidiff.solver.traps import lost_share
@@ -34,8 +35,8 @@ def steady_state(
     the sum of the residual's magnitudes is below `rtol` times that of the source (1e-8; 1e-5 in single precision).
     Annihilation and traps that fill are met by Newton's method, from no light at all and at any intensity. The result
     has `.density` of `grid.shape`, `.trapped` and `.trapped_by_species` (linear traps that nothing leaves hold inf),
-    `.emission` if the medium says how it emits, and `.stats`: iterations of all linear solves, residual, imbalance
-    (|generated − lost|/generated).
+    `.emission` if the medium says how it emits, `.by_energy` (bins, rows, columns) and `.energies` with `disorder`, and
+    `.stats`: iterations of all linear solves, residual, imbalance (|generated − lost|/generated).
 
     Differentiable with respect to every number and map, forward, in reverse and twice. Raises `InputError` for
     arguments that do not fit and where nothing removes excitons, `SolverError` when the solve fails, unless
@@ -100,36 +101,61 @@ def promote(medium: Medium, field: Float[Array, "rows columns"], grid: Grid, rto
             f"rtol={rtol:g} cannot be kept in float32; give float64 arrays (jax.config.update('jax_enable_x64', True) "
             "before anything else), or rtol ≥ 1e-5"
         )
+    check_disorder(medium, single)
     medium, grid = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (medium, grid))
     return medium, field.astype(dtype), grid, float(rtol)
 
 
+def check_disorder(medium: Medium, single: bool) -> None:
+    """Raise `InputError` where the bins' shares in equilibrium are so unlike that their modes drown in rounding."""
+    disorder = medium.disorder
+    if disorder is None or disorder.mobility != "constant" or not is_concrete((disorder.width, medium.temperature)):
+        return
+    depth, limit = float(disorder.width) / float(thermal_energy(medium)), 3.0 if single else 6.0
+    if depth > limit:
+        raise InputError(
+            f"Disorder(width=…): {depth:.1f} kT, more than {limit:.0f} kT, beyond which rounding spoils bins of one "
+            'mobility; is it in meV? Otherwise give mobility="hops"' + (", or float64 arrays" if single else "")
+        )
+
+
 @partial(jax.jit, static_argnames="rtol")
 def _steady_state(medium: Medium, source: Float[Array, "rows columns"], grid: Grid, rtol: float) -> Solution:
-    film, local = (without_traps(medium), None) if medium.linear else (medium, kinetics(medium))
-    operator = assemble(film, grid)
     empty, at_rest = nothing_trapped(medium, source), jnp.zeros((), source.dtype)
+    by_energy = energies = None
+    if medium.disorder is None:
+        density, lost, effort = _without_energies(medium, source, grid, rtol)
+    else:
+        film = band(medium, grid, kinetics(medium))
+        rate = film.bins.sites[:, None, None] * source[None]
+        by_energy, _, effort = film.solve(rate, empty, at_rest, rtol=rtol, guess=jnp.zeros_like(rate))
+        density, energies = jnp.sum(by_energy, 0), film.bins.energies
+        lost = film.recombined(by_energy) + film.kinetics.loss(density, empty, at_rest)
+    stats = {"iterations": effort.iterations, "residual": effort.residual, "imbalance": imbalance(lost, source)}
+    found = lax.stop_gradient((verdict(density, source, stats, rtol), stats))
+    trapped = kinetics(medium).trapped(density, empty, at_rest)
+    return Solution(density, *found, *populations(medium, density, density**2, trapped), by_energy, energies)
+
+
+def _without_energies(medium: Medium, source: Array, grid: Grid, rtol: float) -> tuple[Array, Array, elliptic.Effort]:
+    """(n, what is lost of it, effort)."""
+    film = without_traps(medium) if medium.linear else medium
+    operator = assemble(film, grid)
     if film.uniform:
         kinds = transforms.axis_kinds(film, grid)
         rates = transforms.eigenvalues(film, grid)
         density = transforms.from_modes(transforms.to_modes(source, kinds) / rates, kinds)
-        effort = elliptic.Effort(jnp.zeros((), int), jnp.zeros((), source.dtype))
-    else:
-        rate, hierarchy = operator.symmetric(source), build(operator)
-        if local is None:
-            v, effort = elliptic.solve(operator, hierarchy, rate, rtol=rtol)
-        else:
-            balance = newton.Balance(operator, local, rate, empty, at_rest)
-            v, effort = newton.solve(balance, hierarchy, jnp.zeros_like(rate), rtol=rtol)
+        return density, operator.loss * density, elliptic.Effort(jnp.zeros((), int), jnp.zeros((), source.dtype))
+    rate, hierarchy = operator.symmetric(source), build(operator)
+    if medium.linear:
+        v, effort = elliptic.solve(operator, hierarchy, rate, rtol=rtol)
         density = operator.density(v)
-    stats = {"iterations": effort.iterations, "residual": effort.residual}
-    lost = operator.loss * density
-    if local is not None:
-        lost = lost + local.loss(density, empty, at_rest)
-    stats["imbalance"] = imbalance(lost, source)
-    found = lax.stop_gradient((verdict(density, source, stats, rtol), stats))
-    trapped = kinetics(medium).trapped(density, empty, at_rest)
-    return Solution(density, *found, *populations(medium, density, density**2, trapped))
+        return density, operator.loss * density, effort
+    local, empty, at_rest = kinetics(medium), nothing_trapped(medium, source), jnp.zeros((), source.dtype)
+    balance = newton.Balance(operator, local, rate, empty, at_rest)
+    v, effort = newton.solve(balance, hierarchy, jnp.zeros_like(rate), rtol=rtol)
+    density = operator.density(v)
+    return density, operator.loss * density + local.loss(density, empty, at_rest), effort
 
 
 def without_traps(medium: Medium) -> Medium:

@@ -14,6 +14,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from excidiff.solver.bins import band
+from excidiff.solver.disorder import cut
 from excidiff.solver.grid import Grid
 from excidiff.solver.kinetics import kinetics, nothing_trapped
 from excidiff.solver.light import Steady
@@ -21,7 +23,7 @@ from excidiff.solver.linear import transforms
 from excidiff.solver.linear.elliptic import unbalanced, unsolved
 from excidiff.solver.linear.flux import assemble
 from excidiff.solver.march import march
-from excidiff.solver.medium import Medium, check_medium
+from excidiff.solver.medium import Medium, check_medium, thermal_energy
 from excidiff.solver.scheme import System
 from excidiff.solver.solution import InputError, Result, Solution, as_array, is_concrete, is_number, settle
 from excidiff.solver.source import check_source
@@ -51,14 +53,15 @@ def evolve(
 
     `initial`: excitons per µm², cell averages, and `trapped` those in each species of traps (none). `generation`:
     excitons per µm² and ns that go on shining, a light that changes with time (`excidiff.solver.light`), or None. The
-    result's `.density` is (len(times), rows, columns), `.trapped_by_species` leads with the species. In a uniform
-    medium without traps it is exact; elsewhere time steps are chosen so that the errors estimated for them add up to
-    less than `rtol` (1e-4), as a share of the excitons present, free ones and those in each species of traps by
-    themselves (and of 1e-30 of those at the start: what decays further is as good as gone), and `.stats["error"]`
-    says to what they did add up; `.stats["steps"]` counts them, at most `max_steps` (300 at a tolerance of 1e-4, 900
-    in nonlinear media, more for smaller ones and for many times). The solves within a step are converged to
-    `solve_rtol` (a thousandth of `rtol`); whatever that is, excitons are neither lost nor invented beyond rounding
-    (`.stats["imbalance"]`; a failure beyond 1e-8, or 1e-4 in single precision).
+    result's `.density` is (len(times), rows, columns), `.trapped_by_species` leads with the species, `.by_energy` is
+    (len(times), bins, rows, columns); `initial` is spread over the energies like the sites, as light leaves it. In a
+    uniform medium without traps and disorder it is exact; elsewhere time steps are chosen so that the errors estimated
+    for them add up to less than `rtol` (1e-4), as a share of the excitons present, free ones and those in each species
+    of traps by themselves (and of 1e-30 of those at the start: what decays further is as good as gone), and
+    `.stats["error"]` says to what they did add up; `.stats["steps"]` counts them, at most `max_steps` (300 at a
+    tolerance of 1e-4, 900 in nonlinear media, more for smaller ones and for many times). The solves within a step are
+    converged to `solve_rtol` (a thousandth of `rtol`); whatever that is, excitons are neither lost nor invented beyond
+    rounding (`.stats["imbalance"]`; a failure beyond 1e-8, or 1e-4 in single precision).
 
     Differentiable with respect to every number and map and to the times, forward, in reverse and twice, with the
     sequence of steps held fixed; reverse mode keeps of the order of √max_steps maps beside the frames. Raises
@@ -144,33 +147,43 @@ def _run(medium, initial, trapped, grid, times, light, control: Control, *, inte
 @partial(jax.jit, static_argnames=("rtol", "solve_rtol", "max_steps", "integrate"))
 def _solve(medium, initial, held, light, grid, times, *, rtol, solve_rtol, max_steps, integrate) -> Solution:
     square = integrate and medium.emission is not None and medium.emission.bimolecular is not None
-    if medium.uniform and not medium.traps and (light is None or isinstance(light, Steady)):
+    steady = light is None or isinstance(light, Steady)
+    if medium.uniform and not medium.traps and medium.disorder is None and steady:
         density = _modes(medium, initial, None if light is None else light.generation, grid, times, integrate)
         zero = jnp.zeros((), initial.dtype)
         stats: dict[str, Array] = dict.fromkeys(("error", "steps", "iterations", "residual", "imbalance"), zero)
-        reached, held, squared = jnp.asarray(density.shape[0]), held[:, None], density**2
+        reached, held, squared, by_energy = jnp.asarray(density.shape[0]), held[:, None], density**2, None
     else:
-        operator = assemble(medium, grid)
-        local = None if medium.linear and not medium.traps else kinetics(medium)
-        plain = local is None and light is None
-        common = lax.stop_gradient(jnp.min(operator.loss)) if plain else jnp.zeros((), initial.dtype)
+        system, u = _prepare(medium, initial, held, light, grid)
         settings = {"rtol": rtol, "solve_rtol": solve_rtol, "max_steps": max_steps}
-        u = jnp.concatenate([operator.symmetric(initial)[None], held])
-        system = System(operator, local, light, common)
         frames, stats, reached = march(system, u, times, integrate=integrate, square=square, **settings)
-        density = jax.vmap(operator.density)(frames[:, 0])
+        free, held = frames[:, : system.bins], frames[:, system.bins : system.bins + len(medium.traps)]
+        free = jax.vmap(jax.vmap(system.operator.density))(free)
+        density, held = jnp.sum(free, 1), jnp.moveaxis(held, 1, 0)
         squared = frames[:, -1] if square else density**2
-        held = jnp.moveaxis(frames[:, 1 : 1 + len(medium.traps)], 1, 0)
+        by_energy = None if system.band is None else free
     # times that are traced could not be looked at before: out of order none of them is reached
     reached = jnp.where(jnp.all(jnp.diff(times, prepend=jnp.zeros(1, times.dtype)) >= 0), reached, 0)
     lowest = jnp.minimum(jnp.min(initial), jnp.zeros(()) if light is None else jnp.min(jax.vmap(light)(times)))
     result = lax.stop_gradient(verdict(density, held, reached, lowest, stats, rtol, solve_rtol))
     arrived = (jnp.arange(density.shape[0]) < reached)[:, None, None]
-    trapped, emission = populations(medium, density, squared, held)
-    fields = jax.tree.map(
-        lambda f: jnp.where(arrived if f.ndim == 3 else arrived[None], f, jnp.nan), (density, trapped, emission)
-    )
-    return Solution(fields[0], result, stats, *fields[1:])
+    density, held = jnp.where(arrived, density, jnp.nan), jnp.where(arrived[None], held, jnp.nan)
+    if by_energy is not None:
+        by_energy = jnp.where(arrived[:, None], by_energy, jnp.nan)
+    energies = None if medium.disorder is None else cut(medium.disorder, thermal_energy(medium)).energies
+    return Solution(density, result, stats, *populations(medium, density, squared, held), by_energy, energies)
+
+
+def _prepare(medium: Medium, initial: Map, held: Array, light, grid: Grid) -> tuple[System, Array]:
+    """The system that `march` follows, and the state it starts from: light leaves excitons in the bins like sites."""
+    operator, local = assemble(medium, grid), kinetics(medium)
+    plain = medium.linear and not medium.traps
+    common = lax.stop_gradient(jnp.min(operator.loss)) if plain and light is None else jnp.zeros((), initial.dtype)
+    film = None if medium.disorder is None else band(medium, grid, local)
+    free = operator.symmetric(initial)[None]
+    if film is not None:
+        free = film.bins.sites[:, None, None] * free
+    return System(operator, None if plain else local, light, common, film), jnp.concatenate([free, held])
 
 
 def verdict(density: Array, held: Array, reached: Array, lowest: Array, stats: dict, rtol, solve_rtol) -> Array:

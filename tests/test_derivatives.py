@@ -57,8 +57,8 @@ REACTIONS = {
     "radiative": 0.1 * np.exp(0.3 * np.cos(X)),
     "yield": 0.4,
 }
-LENGTHS = {"centre_x": 0.3, "centre_y": 0.3}
-"""What 100 % means for a coordinate, µm."""
+LENGTHS = {"centre_x": 0.3, "centre_y": 0.3, "linear_release": 2.5}
+"""What 100 % means for a coordinate, µm, and for a rate that matters little."""
 
 
 def without(p: dict, *names: str) -> dict:

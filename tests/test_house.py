@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The reading order of each folder: a module imports only from those before it. The one place where it is written down.
 SOLVER = """
-solution grid field traps disorder emission medium source linear.flux linear.transforms linear.multigrid linear.elliptic
-kinetics newton steady light scheme march transient walk
+solution grid field traps disorder emission medium source
+linear.flux linear.transforms linear.multigrid linear.elliptic linear.coupled
+kinetics newton fixed bins steady light scheme march transient walk
 """
 INVERSE = """
 files.units files.raster files.tables files.tiff files.hdf files.formats files.region files.saturation files.data

@@ -49,7 +49,7 @@ def solve(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift=0.0, rto
     start = jnp.zeros_like(rate) if guess is None else lax.stop_gradient(guess)
     v, count = _solve(operator, hierarchy, rate, shift, rtol, start, jnp.ones((), rate.dtype))
     v_now, rate_now = lax.stop_gradient((v, rate))
-    return v, Effort(count, _residual(operator_now, rate_now, shift_now, _weight(operator_now, rate), v_now))
+    return v, Effort(count, _residual(operator_now, rate_now, shift_now, weight_of(operator_now, rate), v_now))
 
 
 def solve_tangent(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift, rtol: float) -> Map:
@@ -58,7 +58,7 @@ def solve_tangent(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift,
     return _solve(operator, hierarchy, rate, shift, rtol, jnp.zeros_like(rate), jnp.zeros((), rate.dtype))[0]
 
 
-def _weight(operator: Operator, like: Map) -> Array:
+def weight_of(operator: Operator, like: Map) -> Array:
     """φ: a residual in v counts φ excitons; the transposed system's is measured by 1/φ."""
     potential = operator.potential
     return jnp.ones((), like.dtype) if potential is None else jnp.exp(-0.5 * potential).astype(like.dtype)
@@ -67,7 +67,7 @@ def _weight(operator: Operator, like: Map) -> Array:
 def _solve(operator: Operator, hierarchy: Hierarchy, rate: Map, shift, rtol: float, start: Map, tag: Array):
     """(v, iterations); `tag` 1 for a system itself, 0 for one of its derivatives."""
     operator_now, shift_now = lax.stop_gradient((operator, shift))
-    weight = _weight(operator_now, rate)
+    weight = weight_of(operator_now, rate)
 
     # Behind the map goes one number that the matrix leaves alone. It is 1 in the system itself and 0 in those of its
     # derivatives, which JAX gives to the same function: they start from zero, far from the guess, and fail as NaN.
