@@ -8,6 +8,7 @@ from excidiff.solver.medium import Medium, Surface
 from excidiff.solver.solution import InputError, Result, Solution, SolverError
 from excidiff.solver.source import gaussian_spot
 from excidiff.solver.steady import steady_state
+from excidiff.solver.train import pulse_train
 from excidiff.solver.transient import evolve, time_integral
 from excidiff.solver.traps import Traps
 from excidiff.solver.walk import Photons, Spot, walk
@@ -29,6 +30,7 @@ __all__ = [
     "Traps",
     "evolve",
     "gaussian_spot",
+    "pulse_train",
     "steady_state",
     "time_integral",
     "walk",

@@ -95,34 +95,37 @@ class Band(eqx.Module):
         What the losses at n leave is corrected by a film without energies that moves as fast as this one does on the
         whole at every place, so that the rounds converge like Newton's where bins are in equilibrium.
         """
-        share = self.bins.equilibrium
-        mean = jax.tree.map(lambda field: jnp.tensordot(share, field, 1), self.operators)
-        start, _ = self._total(lax.stop_gradient(mean), jnp.sum(rate, 0), before, shift, 1e-2, jnp.sum(guess, 0))
+        start, _ = self._total(lax.stop_gradient(self).mean(), jnp.sum(rate, 0), before, shift, 1e-2, jnp.sum(guess, 0))
 
-        def improved(arguments, n):
+        def improved(arguments, guess, n):
             band, rate, before, shift = arguments
             fields, _ = band.split(n, rate, before, shift, rtol, guess)
-            found = jnp.sum(fields, 0)
-            return n + correct(lax.stop_gradient((band, n, before, shift)), found - n)
+            return n + _corrected(*lax.stop_gradient((band, n, before, shift)), jnp.sum(fields, 0) - n)
 
-        def correct(now, gap):
-            """(M + J) δ = M gap with M = s + A + ℓ − κ and J = r′ − (ℓ − κ): Newton's step for n = T(n)."""
-            band, n, before, shift = now
-            operator = jax.tree.map(lambda field: jnp.tensordot(share, field, 1), band.operators)
-            pace, back, _ = band.kinetics.paces(n, before, shift)
-            slope = jnp.maximum(band.kinetics.slope(n, before, shift), 0.0)
-            flow = operator.apply(operator.symmetric(gap)) + operator.symmetric((shift + pace - back) * gap)
-            hierarchy = build(operator)
-            v = elliptic.solve_tangent(operator, hierarchy, flow, shift=shift + slope, rtol=1e-3)
-            return operator.density(v)
-
-        def size(n):
+        def size(_, n):
             return jnp.sum(jnp.abs(n))
 
         arguments = (self, rate, before, jnp.asarray(shift, rate.dtype))
-        n, reached = fixed_point(improved, arguments, start, size=size, rtol=rtol, max_steps=MAX_ROUNDS)
+        n, reached = fixed_point(improved, arguments, guess, start, size=size, rtol=rtol, max_steps=MAX_ROUNDS)
         fields, effort = self.split(n, rate, before, shift, rtol, guess)
         return fields, Effort(reached.steps * effort.iterations, jnp.maximum(effort.residual, reached.residual))
+
+    def mean(self) -> Operator:
+        """The operator of the film in equilibrium, Σ π_k A_k."""
+        return jax.tree.map(lambda field: jnp.tensordot(self.bins.equilibrium, field, 1), self.operators)
+
+
+def _corrected(band: Band, n: Map, before: Species, shift, gap: Map) -> Map:
+    """δ of (M + J) δ = M gap with M = s + A + ℓ − κ and J = r′ − (ℓ − κ), A in equilibrium: a Newton step for n = T(n).
+
+    `gap` is T(n) − n. Linear in it, and without derivatives otherwise.
+    """
+    operator = band.mean()
+    pace, back, _ = band.kinetics.paces(n, before, shift)
+    slope = jnp.maximum(band.kinetics.slope(n, before, shift), 0.0)
+    flow = operator.apply(operator.symmetric(gap)) + operator.symmetric((shift + pace - back) * gap)
+    v = elliptic.solve_tangent(operator, build(operator), flow, shift=shift + slope, rtol=1e-3)
+    return operator.density(v)
 
 
 def band(medium: Medium, grid: Grid, kinetics: Kinetics) -> Band:

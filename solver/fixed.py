@@ -6,6 +6,7 @@ equation that GMRES solves with tangents of f alone, and its transpose with cota
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -27,25 +28,31 @@ class Reached(NamedTuple):
     residual: Array
 
 
-def fixed_point(function: Callable, arguments: Any, start: Array, *, size: Callable, rtol: float, max_steps: int):
-    """(x, Reached) with x = function(arguments, x), to size(f(x) − x) ≤ rtol size(x), from `start`, any array.
+def fixed_point(
+    function: Callable, arguments: Any, constants: Any, start: Array, *, size: Callable, rtol: float, max_steps: int
+):
+    """(x, Reached) with x = function(arguments, constants, x), to size(f(x) − x) ≤ rtol size(x), from the array `start`.
 
-    `size` measures x and may give several numbers, each of which must be met. Differentiable in `arguments`.
+    `size(constants, x)` measures x and may give several numbers, each of which must be met. Differentiable in
+    `arguments`; everything else that `function` needs comes as `constants`, not from around it.
     """
 
     @jax.custom_jvp
-    def root(arguments, start):
-        return _iterate(lambda x: function(arguments, x), start, size, rtol, max_steps)
+    def root(arguments, constants, start):
+        return _iterate(lambda x: function(arguments, constants, x), start, partial(size, constants), rtol, max_steps)
 
     @root.defjvp
     def _(primals, tangents):
-        arguments, start = primals
-        x, figures = root(arguments, start)
-        _, moved = jax.jvp(lambda arguments: function(arguments, x), (arguments,), (tangents[0],))
-        far = lambda z: z - jax.jvp(lambda x: function(arguments, x), (x,), (z,))[1]  # noqa: E731
-        return (x, figures), (_solve(far, moved, rtol), jnp.zeros_like(figures))
+        arguments, constants, start = primals
+        x, figures = root(arguments, constants, start)
+        _, moved = jax.jvp(lambda arguments: function(arguments, constants, x), (arguments,), (tangents[0],))
 
-    x, figures = root(arguments, lax.stop_gradient(start))
+        def matvec(z):
+            return z - jax.jvp(lambda x: function(arguments, constants, x), (x,), (z,))[1]
+
+        return (x, figures), (_solve(matvec, moved, rtol), jnp.zeros_like(figures))
+
+    x, figures = root(arguments, *lax.stop_gradient((constants, start)))
     steps, residual = lax.stop_gradient(figures)
     return x, Reached(steps.astype(int), residual)
 

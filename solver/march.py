@@ -50,13 +50,13 @@ def march(system: System, u: State, times, *, rtol, solve_rtol, max_steps: int, 
 
     @jax.custom_jvp
     def frames(arguments):
-        out, stats, _ = _choose(*arguments, **settings, rtol=rtol, max_steps=max_steps)
+        out, stats, _ = choose(*arguments, **settings, rtol=rtol, max_steps=max_steps)
         return out, stats
 
     @frames.defjvp
     def _(primals, tangents):
-        _, stats, steps = _choose(*lax.stop_gradient(primals[0]), **settings, rtol=rtol, max_steps=max_steps)
-        out, dout = jax.jvp(lambda a: _replay(*a, steps=steps, **settings), primals, tangents)
+        _, stats, steps = choose(*lax.stop_gradient(primals[0]), **settings, rtol=rtol, max_steps=max_steps)
+        out, dout = jax.jvp(lambda a: replay(*a, steps=steps, **settings), primals, tangents)
         return (out, stats), (dout, jax.tree.map(jnp.zeros_like, stats))
 
     out, stats = frames((system, hierarchy, u, times))
@@ -69,7 +69,7 @@ def _left(system: System, u: State, first: State) -> State:
     return jnp.where(now < FAINT * then, 0.0, u)
 
 
-def _choose(system, hierarchy, u, times, *, solve_rtol, integrate, square, rtol, max_steps):
+def choose(system, hierarchy, u, times, *, solve_rtol, integrate, square, rtol, max_steps):
     """Step adaptively through all `times`; frames, stats and the `Steps` taken."""
     count = times.shape[0]
     starts = jnp.concatenate([jnp.zeros(1, times.dtype), times[:-1]])
@@ -167,7 +167,7 @@ def _choose(system, hierarchy, u, times, *, solve_rtol, integrate, square, rtol,
     return out, stats, state["steps"]
 
 
-def _replay(system, hierarchy, u, times, *, solve_rtol, integrate, square, steps: Steps):
+def replay(system, hierarchy, u, times, *, solve_rtol, integrate, square, steps: Steps):
     """The frames again, through the same steps, as a scan of checkpointed blocks that can be differentiated."""
     count = times.shape[0]
     lengths = jnp.diff(times, prepend=jnp.zeros(1, times.dtype))

@@ -34,6 +34,7 @@ class Result(IntEnum):
     imbalance = 5
     singular = 6
     error = 7
+    periods = 8
 
 
 REASONS = {
@@ -46,6 +47,8 @@ REASONS = {
     Result.negative: "the density is negative beyond rounding; ask for a smaller rtol",
     Result.imbalance: "excitons generated and excitons lost do not balance; ask for a smaller rtol",
     Result.error: "the errors of the time steps add up to more than rtol; the figure is what was reached",
+    Result.periods: "the populations did not come back to themselves from one pulse of the train to the next "
+    "(recurrence is their change); traps that hold excitons for thousands of periods are best given as full",
     Result.singular: "nothing removes excitons, so there is no steady state; give a finite lifetime or a quencher",
 }
 

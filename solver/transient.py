@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from excidiff.solver.bins import band
+from excidiff.solver.cycle import guess, recurring
 from excidiff.solver.disorder import cut
 from excidiff.solver.grid import Grid
 from excidiff.solver.kinetics import kinetics, nothing_trapped
@@ -68,9 +70,9 @@ def evolve(
     `InputError` for arguments that do not fit, `SolverError` when a tolerance is not met, unless `throw=False` or
     under a trace (then NaN). Frames that were never reached are NaN.
     """
-    times = _check_times("evolve(times=…)", times)
+    times = check_times("evolve(times=…)", times)
     control = Control("evolve", rtol, solve_rtol, max_steps, throw)
-    return _run(medium, initial, trapped, grid, times, generation, control, integrate=False)
+    return run(medium, initial, trapped, grid, times, generation, control)
 
 
 def time_integral(
@@ -79,6 +81,7 @@ def time_integral(
     grid: Grid,
     *,
     edges: Float[Array, " edges"] | None = None,
+    period: float | None = None,
     trapped: Float[Array, "species rows columns"] | None = None,
     rtol: float | None = None,
     solve_rtol: float | None = None,
@@ -90,9 +93,10 @@ def time_integral(
     `pulse`: excitons per µm² just after it, or a light that changes with time, on a film that is empty before.
     `trapped`: those in each species of traps before it (none). `edges`: None for the whole decay, which in a linear
     medium is the steady state under the pulse as a source; or times (t0, …, tk) in ns, for one exact integral per
-    interval, with `.density` of shape (k, rows, columns); nonlinear media need them. `.emission`, too, is integrated.
-    Tolerances, derivatives and errors as in `evolve`; the whole decay, which takes no steps, is kept to `rtol` as in
-    `steady_state` and has no use for `solve_rtol` and `max_steps`.
+    interval, with `.density` of shape (k, rows, columns); nonlinear media need them. `period`: None for a single pulse,
+    or that of a pulse train in ns, in its periodic steady state (`pulse_train`), edges counted from a pulse.
+    `.emission`, too, is integrated. Tolerances, derivatives and errors as in `evolve`; the whole decay, which takes no
+    steps, is kept to `rtol` as in `steady_state` and has no use for `solve_rtol` and `max_steps`.
     """
     control = Control("time_integral", rtol, solve_rtol, max_steps, throw)
     if edges is None:
@@ -104,12 +108,12 @@ def time_integral(
         if callable(pulse) or trapped is not None:
             raise InputError("time_integral(edges=None): expected a map, the excitons just after the pulse; give edges")
         return steady_state(medium, pulse, grid, rtol=rtol, throw=throw)
-    edges = _check_times("time_integral(edges=…)", edges)
+    edges = check_times("time_integral(edges=…)", edges)
     if edges.shape[0] < 2:
         raise InputError("time_integral(edges=…): expected at least two times, the ends of one interval")
-    if callable(pulse):
-        return _run(medium, jnp.zeros(grid.shape), trapped, grid, edges, pulse, control, integrate=True)
-    return _run(medium, pulse, trapped, grid, edges, None, control, integrate=True)
+    period = check_period("time_integral", period, edges, trapped)
+    initial, light = (jnp.zeros(grid.shape), pulse) if callable(pulse) else (pulse, None)
+    return run(medium, initial, trapped, grid, edges, light, control, period, integrate=True)
 
 
 class Control(NamedTuple):
@@ -122,10 +126,11 @@ class Control(NamedTuple):
     throw: bool
 
 
-def _run(medium, initial, trapped, grid, times, light, control: Control, *, integrate) -> Solution:
+def run(medium, initial, trapped, grid, times, light, control: Control, period=None, *, integrate=False) -> Solution:
+    """Check, promote, solve: what `evolve`, `time_integral` and `pulse_train` have in common."""
     name, rtol, solve_rtol, max_steps, throw = control
     check_medium(medium, grid)
-    initial = check_source(f"{name}({'pulse' if integrate else 'initial'}=…)", initial, grid)
+    initial = check_source(f"{name}({'pulse' if integrate or period is not None else 'initial'}=…)", initial, grid)
     light = check_light(f"{name}({'pulse' if integrate else 'generation'}=…)", light, grid)
     held = check_trapped(f"{name}(trapped=…)", trapped, medium, initial)
     dtype = jnp.result_type(initial, held, *jax.tree.leaves(light))
@@ -137,18 +142,21 @@ def _run(medium, initial, trapped, grid, times, light, control: Control, *, inte
         raise InputError(f"{name}(max_steps={max_steps!r}): expected a positive integer")
     if solve_rtol is None:
         solve_rtol = max(1e-3 * rtol, 1e-13 if dtype == jnp.float64 else 1e-6)
-    held, light, times = jax.tree.map(lambda leaf: leaf.astype(dtype), (held, light, times))
+    held, light, times, period = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf).astype(dtype), (held, light, times, period)
+    )
     if max_steps is None:  # the error estimate is of third order; one more step ends at each time
         max_steps = int((300 if medium.linear else 900) * (1e-4 / rtol) ** (1 / 3)) + 4 * times.shape[0]
     settings = {"rtol": rtol, "solve_rtol": float(solve_rtol), "max_steps": int(max_steps), "integrate": integrate}
-    return settle(_solve(medium, initial, held, light, grid, times, **settings), throw)
+    return settle(_solve(medium, initial, held, light, grid, times, period, **settings), throw)
 
 
 @partial(jax.jit, static_argnames=("rtol", "solve_rtol", "max_steps", "integrate"))
-def _solve(medium, initial, held, light, grid, times, *, rtol, solve_rtol, max_steps, integrate) -> Solution:
+def _solve(medium, initial, held, light, grid, times, period, *, rtol, solve_rtol, max_steps, integrate) -> Solution:
     square = integrate and medium.emission is not None and medium.emission.bimolecular is not None
     steady = light is None or isinstance(light, Steady)
     if medium.uniform and not medium.traps and medium.disorder is None and steady:
+        initial = initial if period is None else _piled_up(medium, initial, grid, period)
         density = _modes(medium, initial, None if light is None else light.generation, grid, times, integrate)
         zero = jnp.zeros((), initial.dtype)
         stats: dict[str, Array] = dict.fromkeys(("error", "steps", "iterations", "residual", "imbalance"), zero)
@@ -156,12 +164,19 @@ def _solve(medium, initial, held, light, grid, times, *, rtol, solve_rtol, max_s
     else:
         system, u = _prepare(medium, initial, held, light, grid)
         settings = {"rtol": rtol, "solve_rtol": solve_rtol, "max_steps": max_steps}
+        train = {}
+        if period is not None:
+            u, *found = recurring(
+                system, _first_guess(medium, initial, light, grid, system, u, period), u, period, **settings
+            )
+            train = {"periods": found[0].astype(u.dtype), "recurrence": found[1]}
         frames, stats, reached = march(system, u, times, integrate=integrate, square=square, **settings)
         free, held = frames[:, : system.bins], frames[:, system.bins : system.bins + len(medium.traps)]
         free = jax.vmap(jax.vmap(system.operator.density))(free)
         density, held = jnp.sum(free, 1), jnp.moveaxis(held, 1, 0)
         squared = frames[:, -1] if square else density**2
         by_energy = None if system.band is None else free
+        stats |= train
     # times that are traced could not be looked at before: out of order none of them is reached
     reached = jnp.where(jnp.all(jnp.diff(times, prepend=jnp.zeros(1, times.dtype)) >= 0), reached, 0)
     lowest = jnp.minimum(jnp.min(initial), jnp.zeros(()) if light is None else jnp.min(jax.vmap(light)(times)))
@@ -186,6 +201,23 @@ def _prepare(medium: Medium, initial: Map, held: Array, light, grid: Grid) -> tu
     return System(operator, None if plain else local, light, common, film), jnp.concatenate([free, held])
 
 
+def _piled_up(medium: Medium, pulse: Map, grid: Grid, period) -> Map:
+    """Excitons just after a pulse of a train: each mode of a uniform film adds up to c/(1 − e^{−λT})."""
+    kinds = transforms.axis_kinds(medium, grid)
+    share = -jnp.expm1(-transforms.eigenvalues(medium, grid) * period)
+    return transforms.from_modes(transforms.to_modes(pulse, kinds) / share, kinds)
+
+
+def _first_guess(medium: Medium, pulse: Map, light, grid: Grid, system: System, u: Array, period) -> Array:
+    """Where the search for a train's state begins: the pulse, and traps as under the same light without its pulses."""
+    if not medium.traps:
+        return u
+    mean = pulse / period if light is None else lax.map(light, period * (jnp.arange(64) + 0.5) / 64).mean(0)
+    film = eqx.tree_at(lambda m: m.disorder, medium, None, is_leaf=lambda x: x is None)
+    held = lax.stop_gradient(steady_state(film, mean, grid, rtol=1e-2, throw=False).trapped_by_species)
+    return guess(system.parts(u)[0], held, system)
+
+
 def verdict(density: Array, held: Array, reached: Array, lowest: Array, stats: dict, rtol, solve_rtol) -> Array:
     """The `Result` of an evolution whose first `reached` frames were reached, the others zero, as an integer array.
 
@@ -200,6 +232,7 @@ def verdict(density: Array, held: Array, reached: Array, lowest: Array, stats: d
         (Result.steps, reached < density.shape[0]),
         (Result.error, stats["error"] > rtol),
         (Result.imbalance, stats["imbalance"] > unbalanced(BALANCE, density.dtype)),
+        (Result.periods, stats.get("recurrence", jnp.zeros(())) > rtol),
         (Result.negative, negative),
     )
 
@@ -260,7 +293,20 @@ def check_trapped(name: str, trapped, medium: Medium, like: Map) -> Array:
     return trapped
 
 
-def _check_times(name: str, times) -> Array:
+def check_period(name: str, period, times, trapped) -> Array | None:
+    """The period of a train as an array, or an `InputError`; times are counted from a pulse, within one period."""
+    if period is None:
+        return None
+    if not is_number(period) or (is_concrete(period) and not (np.isfinite(period) and period > 0)):
+        raise InputError(f"{name}(period={period!r}): expected a positive time in ns")
+    if trapped is not None:
+        raise InputError(f"{name}(trapped=…): what traps hold in a pulse train follows from it; leave it out")
+    if is_concrete((period, times)) and float(times[-1]) > float(period) * (1 + 1e-12):
+        raise InputError(f"{name}: a time of {float(times[-1])} ns; expected times after a pulse, up to the period")
+    return as_array(f"{name}(period=…)", period)
+
+
+def check_times(name: str, times) -> Array:
     """Times as a rising one-dimensional array, or an `InputError`."""
     times = as_array(name, times)
     if times.ndim != 1 or times.shape[0] == 0:
