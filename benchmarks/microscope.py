@@ -1,6 +1,6 @@
 """Films that do not exist and the camera that sees them: photon by photon, by no formula that the fit knows.
 
-An exciton is born under the laser, walks until it dies (`excidiff.solver.walk`) and emits; the photon is displaced by
+An exciton is born under the laser, walks until it dies (`excidiff.solver.walks`) and emits; the photon is displaced by
 the PSF and counted in its pixel, among those of the background. The camera turns n photoelectrons into the 16-bit
 number round(g (n + σ z)) + offset, z normal, cut off at 0 and 65 535 as a converter does. The laser's image is taken
 alike, of photons that start at the spot and do not walk.
@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from excidiff.solver import Grid, Medium, walk
+from excidiff.solver import Grid, Medium, Spot, walk
 from excidiff.solver.source import FWHM
-from excidiff.solver.walk import Spot
 
 FULL = 50_000  # counts; a person who sees a brighter pixel halves the exposure
 MOST_PIXELS = 512  # on a side

@@ -1,6 +1,6 @@
 """Something to try on: the files an evening at the microscope would give, of a film whose truth is known.
 
-The photons come from the random walk (`excidiff.solver.walk`), exciton by exciton, not from the equation that the fit
+The photons come from the random walk (`excidiff.solver.walks`), exciton by exciton, not from the equation that the fit
 solves: that the fit finds the truth is a real test. Optics and camera are applied photon by photon as well.
 """
 
@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from excidiff.inverse.results.storage import inside, result_folder, write_text, write_whole
+from excidiff.solver import Spot, walk
 from excidiff.solver.grid import Grid
 from excidiff.solver.medium import Medium
 from excidiff.solver.source import FWHM
-from excidiff.solver.walk import Spot, walk
 
 FILES = ("laser.tif", "spot_*.tif", "decay.csv", "irf.csv", "truth.json", "README.txt")
 README = """\

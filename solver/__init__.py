@@ -11,7 +11,9 @@ from excidiff.solver.steady import steady_state
 from excidiff.solver.train import pulse_train
 from excidiff.solver.transient import evolve, time_integral
 from excidiff.solver.traps import Traps
-from excidiff.solver.walk import Photons, Spot, walk
+from excidiff.solver.walks.photons import Photons, Survivors
+from excidiff.solver.walks.start import Spot
+from excidiff.solver.walks.walk import walk
 
 __all__ = [
     "Disorder",
@@ -27,6 +29,7 @@ __all__ = [
     "SolverError",
     "Spot",
     "Surface",
+    "Survivors",
     "Traps",
     "evolve",
     "gaussian_spot",

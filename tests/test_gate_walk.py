@@ -10,7 +10,7 @@ import pytest
 from benchmarks import problems
 from benchmarks.manufactured import manufactured_film
 from excidiff.solver.steady import steady_state
-from excidiff.solver.walk import walk
+from excidiff.solver.walks.walk import walk
 
 pytestmark = pytest.mark.gate
 

@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SOLVER = """
 solution grid field traps disorder emission medium source
 linear.flux linear.transforms linear.multigrid linear.elliptic linear.coupled
-kinetics newton fixed bins steady light scheme march cycle transient train walk
+kinetics newton fixed bins steady light scheme march cycle transient train
+walks.photons walks.maps walks.film walks.start walks.motion walks.energies walks.trapping walks.light walks.alone
+walks.meetings walks.crowd walks.walk
 """
 INVERSE = """
 files.units files.raster files.tables files.tiff files.hdf files.formats files.region files.saturation files.data

@@ -1,0 +1,1 @@
+"""The random walk: the same film, one exciton at a time."""
