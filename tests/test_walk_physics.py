@@ -103,7 +103,7 @@ def test_old_excitons_are_thermal(mobility: str):
     slowest = np.sort(np.linalg.eigvals(np.asarray(fine_bins().rates)).real)[1] * 10.0 / 2.0
     assert float(slowest) > 0.1
     film = Medium(D, np.inf, disorder=Disorder(WIDTH, 10.0, mobility=mobility))
-    energy = walk(film, Spot(0.3), BOX, excitons=5_000, seed=5, max_time=100.0).survivors.energy
+    energy = walk(film, Spot(0.3), BOX, excitons=3_000, seed=5, max_time=100.0).survivors.energy
     assert abs(z_of_mean(energy, -(WIDTH**2) / KT)) < 4
     assert abs(z_of_mean((energy + WIDTH**2 / KT) ** 2, WIDTH**2)) < 4
 

@@ -16,6 +16,9 @@ from excidiff.solver.walks.motion import move
 from excidiff.solver.walks.photons import ALIVE, DARK, FREE, QUENCHED, RECOMBINED, Flock
 from excidiff.solver.walks.trapping import Trapping
 
+ON_ITS_WAY = -1
+"""The fate of an exciton between two events."""
+
 
 class World(NamedTuple):
     """All that a single exciton meets; None for what the film does not have."""
@@ -34,9 +37,9 @@ def follow(world: World, flock: Flock, horizon: float, random: np.random.Generat
     if trapping is not None and (flock.trap != FREE).any():
         flock = _wait_out(world, flock, horizon, random)
     else:
-        flock = flock._replace(fate=np.full(who.size, -1))  # on its way
+        flock = flock._replace(energy=flock.energy.copy(), trap=flock.trap.copy(), fate=np.full(who.size, ON_ITS_WAY))
     while True:
-        ended = flock.fate >= 0
+        ended = flock.fate != ON_ITS_WAY
         if ended.any():
             for column, value in zip(end, flock.take(ended), strict=True):
                 column[who[ended]] = value
@@ -58,11 +61,11 @@ def follow(world: World, flock: Flock, horizon: float, random: np.random.Generat
             energy, duration = energies.relax(energy, duration, random)
         x, y, lost = move(film, flock.x, flock.y, (row, column), drift, diffusivity, duration, random)
         time, budget = flock.time + duration, budget - duration * rate
-        fate = np.where(time >= horizon, ALIVE, -1)
+        fate = np.where(time >= horizon, ALIVE, ON_ITS_WAY)
         fate = np.where(lost, QUENCHED, np.where(duration >= life, RECOMBINED, fate))
         flock = Flock(x, y, time, energy, flock.trap, fate)
         if trapping is not None:
-            flock = _offer(world, flock, (fate < 0) & (duration >= wait), horizon, random)
+            flock = _offer(world, flock, (fate == ON_ITS_WAY) & (duration >= wait), horizon, random)
 
 
 def _offer(world: World, flock: Flock, offered: np.ndarray, horizon: float, random: np.random.Generator) -> Flock:
@@ -82,12 +85,12 @@ def _wait_out(world: World, flock: Flock, horizon: float, random: np.random.Gene
     held = flock.trap != FREE
     row, column = world.film.cell(flock.x[held], flock.y[held])
     wait, free = world.trapping.hold(flock.trap[held], row, column, random)
-    time, energy, trap, fate = flock.time.copy(), flock.energy.copy(), flock.trap.copy(), np.full(held.size, -1)
+    time, energy, trap, fate = flock.time.copy(), flock.energy.copy(), flock.trap.copy(), np.full(held.size, ON_ITS_WAY)
     over = time[held] + wait
     still = over >= horizon
     free &= ~still
     time[held] = np.minimum(over, horizon)
-    fate[held] = np.where(still, ALIVE, np.where(free, -1, RECOMBINED))
+    fate[held] = np.where(still, ALIVE, np.where(free, ON_ITS_WAY, RECOMBINED))
     trap[held] = np.where(free, FREE, trap[held])
     released = np.full(free.size, np.nan)
     released[free] = 0.0 if world.energies is None else world.energies.released(int(free.sum()), random)
