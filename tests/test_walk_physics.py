@@ -175,6 +175,17 @@ def test_light_where_losses_and_radiation_vary():
     assert same.dark == 0
 
 
+def test_light_across_a_jump_of_losses():
+    """Soon after a uniform pulse e = k_r n is uniform, to the 3 % that the shorter lifetime, 1 ns, has taken by then
+    (mean over 0.05 ns), while the losses jump tenfold. A share of light taken cell by cell would send 1.6 times as
+    much from the slow half, where the lifetime is smeared over a cell."""
+    grid = Grid(shape=(1, 4), spacing=0.5)
+    film = Medium(1e-6, np.array([[10.0, 10.0, 1.0, 1.0]]), emission=Emission(0.1))
+    photons = walk(film, np.ones(grid.shape), grid, excitons=400_000, seed=13, max_time=0.05)
+    assert abs(z_of_share(int(np.sum(photons.x < 0)), 200_000, 0.005)) < 4
+    assert abs(z_of_share(int(np.sum(photons.x > 0)), 200_000, 0.005)) < 4
+
+
 def test_light_from_traps_has_its_yield():
     """Trapped recombinations emit with y_t, free ones with k_rτ."""
     law = Emission(0.1, trap_yield=0.3)

@@ -70,6 +70,7 @@ def follow(world: World, flock: Flock, horizon: float, random: np.random.Generat
 
 def _offer(world: World, flock: Flock, offered: np.ndarray, horizon: float, random: np.random.Generator) -> Flock:
     """The flock after some of it were offered a trap, and those that took it have been held."""
+    assert world.trapping is not None
     where = np.flatnonzero(offered)
     if where.size:
         trap = world.trapping.taken(*world.film.cell(flock.x[where], flock.y[where]), random)
@@ -82,6 +83,7 @@ def _offer(world: World, flock: Flock, offered: np.ndarray, horizon: float, rand
 
 def _wait_out(world: World, flock: Flock, horizon: float, random: np.random.Generator) -> Flock:
     """Free excitons as they are, trapped ones when they are released, recombine, or are still held at `horizon`."""
+    assert world.trapping is not None
     held = flock.trap != FREE
     row, column = world.film.cell(flock.x[held], flock.y[held])
     wait, free = world.trapping.hold(flock.trap[held], row, column, random)

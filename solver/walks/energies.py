@@ -21,6 +21,7 @@ class Energies:
 
     def __init__(self, medium: Medium):
         disorder = medium.disorder
+        assert disorder is not None
         self.width, self.attempts = float(disorder.width), float(disorder.relaxation)
         self.thermal = float(thermal_energy(medium))
         self.hops = disorder.mobility == "hops"

@@ -27,6 +27,7 @@ class Light:
 
     def __init__(self, medium: Medium, film: Film, grid: Grid):
         law = medium.emission
+        assert law is not None
         radiative = np.asarray(law.radiative, dtype=float)
         bimolecular = np.asarray(0.0 if law.bimolecular is None else law.bimolecular, dtype=float)
         radiative = np.broadcast_to(radiative + bimolecular * np.asarray(law.carriers, dtype=float), grid.shape)
