@@ -31,7 +31,7 @@ class Reached(NamedTuple):
 def fixed_point(
     function: Callable, arguments: Any, constants: Any, start: Array, *, size: Callable, rtol: float, max_steps: int
 ):
-    """(x, Reached) with x = function(arguments, constants, x), to size(f(x) − x) ≤ rtol size(x), from the array `start`.
+    """(x, Reached) with x = function(arguments, constants, x), to size(f(x) − x) ≤ rtol size(x), from an array `start`.
 
     `size(constants, x)` measures x and may give several numbers, each of which must be met. Differentiable in
     `arguments`; everything else that `function` needs comes as `constants`, not from around it.
