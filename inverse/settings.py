@@ -4,17 +4,16 @@ Quantities stay as they were typed ("5 ns"), so that the file reads like the com
 inputs with their hashes and the software that was used: enough to run the fit again and to see what has changed.
 """
 
-import difflib
 import hashlib
 import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from excidiff.inverse.files.toml import check_keys, read_toml
 from excidiff.inverse.results.storage import write_text
 from excidiff.solver.solution import InputError
 
@@ -136,8 +135,8 @@ def read_run(path: str | Path) -> Run:
     known one), a wrong type, or no images.
     """
     path = Path(path)
-    document = _parse(path)
-    _known(path, document, ("format", "fit", "inputs", "environment"), "")
+    document = read_toml(path, "give the run.toml of a result")[0]
+    check_keys(path, document, ("format", "fit", "inputs", "environment"), "")
     if document.get("format") != FORMAT:
         raise InputError(
             f"{path}: format is {document.get('format')!r}, expected {FORMAT!r}; write it with excidiff fit"
@@ -146,7 +145,7 @@ def read_run(path: str | Path) -> Run:
     if not isinstance(table, dict):
         raise InputError(f"{path}: the table [fit] is missing")
     names = [field.name for field in fields(FitSettings)]
-    _known(path, table, names, " in [fit]")
+    check_keys(path, table, names, " in [fit]")
     values = {name: _checked(path, name, value) for name, value in table.items()}
     if not values.get("images"):
         raise InputError(f"{path}: images is missing in [fit]; list at least one file")
@@ -154,7 +153,7 @@ def read_run(path: str | Path) -> Run:
     for entry in inputs if isinstance(inputs, list) else [None]:
         if not isinstance(entry, dict):
             raise InputError(f"{path}: inputs must be tables, each with role, path and sha256")
-        _known(path, entry, ("role", "path", "sha256"), " in [[inputs]]")
+        check_keys(path, entry, ("role", "path", "sha256"), " in [[inputs]]")
         if not all(isinstance(entry.get(key), str) for key in ("path", "sha256")):
             raise InputError(f"{path}: every [[inputs]] needs path and sha256 as text")
     folder = path.resolve().parent
@@ -176,36 +175,6 @@ def changed_inputs(run: Run) -> list[str]:
         if file_hash(entry["path"]) != entry["sha256"]:
             sentences.append(f"{entry['path']} has changed since the fit (its SHA-256 is another)")
     return sentences
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file; give the run.toml of a result") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from error
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: {_toml_fault(text, str(error))}") from error
-
-
-def _toml_fault(text: str, message: str) -> str:
-    """tomllib's complaint in our words: which line, and which key if it is there twice."""
-    place = re.search(r"at line (\d+)", message)
-    line = text.splitlines()[int(place[1]) - 1] if place and int(place[1]) <= len(text.splitlines()) else ""
-    if "overwrite" in message or "twice" in message:
-        key = line.split("=")[0].strip() or line.strip()
-        return f"{key!r} appears twice (again at line {place[1] if place else '?'}); keep one"
-    return f"not valid TOML: {message}"
-
-
-def _known(path: Path, table: Mapping[str, Any], names: Any, where: str) -> None:
-    for key in table:
-        if key not in names:
-            near = difflib.get_close_matches(key, list(names), n=1, cutoff=0.0)
-            raise InputError(f"{path}: unknown key {key!r}{where}; the nearest known key is {near[0]!r}")
 
 
 def _checked(path: Path, name: str, value: Any) -> Any:

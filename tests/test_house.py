@@ -23,8 +23,8 @@ walks.photons walks.maps walks.film walks.start walks.motion walks.energies walk
 walks.meetings walks.crowd walks.walk
 """
 INVERSE = """
-files.units files.raster files.tables files.tiff files.hdf files.formats files.region files.saturation files.data
-files.readers
+memory files.toml files.units files.raster files.tables files.tiff files.hdf files.formats files.region
+files.saturation files.data files.readers
 fit.instrument fit.detector fit.parameters fit.prediction fit.likelihood fit.optimise fit.uncertainty fit.limits
 fit.start fit.spot fit.gated fit.rescale fit.quality fit.optics fit.landscape fit.film
 results.wording results.sentences results.storage results.archive results.screen results.figures results.scatter

@@ -71,6 +71,7 @@ def test_changed_and_lost_inputs_are_named(run):
         ('lifetime = "5 ns"', 'lifetme = "5 ns"', "unknown key 'lifetme'.*nearest known key is 'lifetime'"),
         ('lifetime = "5 ns"', 'lifetime = "5 ns"\nlifetime = "6 ns"', "'lifetime' appears twice.*line"),
         ("[environment]", "[fit]\n[environment]", "appears twice"),
+        ("[[inputs]]", "[fit]", r"'\[fit\]' appears twice"),
         ("[environment]", "[enviroment]", "'enviroment'.*'environment'"),
         ("sha256", "sha265", "'sha265'.*'sha256'"),
         ('lifetime = "5 ns"', "lifetime = [5]", "must be a text or a number"),

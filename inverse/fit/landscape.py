@@ -9,7 +9,6 @@ The grid (FAULTS 10 and 11): cells no wider than 0.2 s, s the laser's standard d
 of them in each pixel; walls no nearer to the light than 8.3 diffusion lengths.
 """
 
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from jaxtyping import Float, Float64
 
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.readers import Map
+from excidiff.inverse.memory import half_of_memory
 from excidiff.solver.grid import Grid
 from excidiff.solver.medium import BOLTZMANN, Medium, check_medium
 from excidiff.solver.solution import InputError
@@ -252,17 +252,9 @@ def _told(landscape, image, spacing, size, per_pixel, shape) -> str:
     )
 
 
-def _half_of_memory() -> float:
-    """Half of the machine's memory in bytes; without limit where the system does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
-    except (AttributeError, ValueError, OSError):
-        return float("inf")
-
-
 def _check_memory(shape, size, image, memory):
     need = BYTES_PER_CELL * shape[0] * shape[1]
-    limit = _half_of_memory() if memory is None else memory
+    limit = half_of_memory() if memory is None else memory
     if need > limit:
         raise InputError(
             f"{image.name}: a film with a landscape would need {shape[1]} × {shape[0]} cells of {size[1]:.3g} µm (a "
