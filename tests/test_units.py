@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from excidiff.inverse.files.units import QUANTITIES, format_quantity, length_unit, parse_quantity
+from excidiff.inverse.files.units import QUANTITIES, format_quantity, house_size, length_unit, parse_quantity
 from excidiff.solver.solution import InputError
 
 
@@ -31,6 +31,14 @@ from excidiff.solver.solution import InputError
         ("2e10 cm\u207b\u00b2", "density", 200.0),
         ("1/ns", "rate", None),
         ("1 1/ns", "rate", 1.0),
+        ("5 1/us", "rate", 0.005),
+        ("2e11 traps/cm^2", "density", 2000.0),
+        ("3 µm⁻² ns⁻¹", "generation_density", 3.0),
+        ("1e20 excitons/(cm^2 s)", "generation_density", 1e3),  # 1e-8 µm⁻² × 1e-9 ns⁻¹
+        ("1e5 excitons", "excitons", 1e5),
+        ("1e3 cm/s", "velocity", 0.01),  # 1 cm/s = 1e4 µm / 1e9 ns
+        ("1e-20 cm^4/s", "auger", 1e-13),  # 1 cm⁴/s = 1e16 µm⁴ / 1e9 ns
+        ("-2 um", "position", -2.0),
         ("0.2 eV", "energy", 200.0),
         ("-30 meV", "energy", -30.0),
         ("295 K", "temperature", 295.0),
@@ -71,6 +79,9 @@ def test_house_units(text: str | float, quantity: str, house: float | None) -> N
         ("40 nm**99", "length", ["cannot be read"]),
         ("__import__('os')", "length", ["not a number"]),
         ("", "length", ["not a number"]),
+        ("0 1/ns", "rate", ["finite and positive"]),
+        (10**400, "rate", ["finite and positive"]),
+        ("1e-29 cm^6/s", "auger", ["another kind"]),  # of volumes, not of areas
         (True, "length", ["not a quantity"]),
         (None, "length", ["not a quantity"]),
     ],
@@ -85,6 +96,26 @@ def test_slips_are_named(text: object, quantity: str, words: list[str]) -> None:
 
 def test_bare_numbers_only_where_allowed() -> None:
     assert parse_quantity("40", "length", allow_bare=True) == 40.0
+
+
+def test_nothing_at_all_only_where_allowed() -> None:
+    assert parse_quantity("0 1/ns", "rate", zero=True) == 0.0
+    with pytest.raises(InputError, match="finite and not negative"):
+        parse_quantity("-1 1/ns", "rate", zero=True)
+
+
+@pytest.mark.parametrize(
+    ("unit", "quantity", "size"), [("cm^2/s", "diffusivity", 0.1), ("eV", "energy", 1e3), ("cm^-2", "density", 1e-8)]
+)
+def test_units_on_their_own(unit: str, quantity: str, size: float) -> None:
+    """Error budget: exact factors and their rounding."""
+    assert house_size(unit, quantity, name="map") == pytest.approx(size, rel=1e-13)
+
+
+@pytest.mark.parametrize("unit", ["", "nm", "bla", "2 nm"])
+def test_units_of_another_kind(unit: str) -> None:
+    with pytest.raises(InputError, match=r"map: .*write it in 1/um\^2"):
+        house_size(unit, "density", name="map")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ class Quantity:
 
 QUANTITIES = {
     "length": Quantity("length", "um", 1e-4, 1e5),
+    "position": Quantity("length", "um", 1e-4, 1e5, positive=False),
+    "spacing": Quantity("length", "um", 1e-5, 1e2),
     "pixel_size": Quantity("length", "um", 1e-3, 1e2),
     "fwhm": Quantity("length", "um", 1e-2, 1e3),
     "wavelength": Quantity("length", "um", 1e-2, 1e2),
@@ -46,6 +48,11 @@ QUANTITIES = {
     "rate": Quantity("rate", "1/ns", 1e-12, 1e6),
     "density": Quantity("density", "1/um**2", 1e-9, 1e12),
     "capture": Quantity("capture", "um**2/ns", 1e-15, 1e9),
+    "auger": Quantity("auger", "um**4/ns", 1e-18, 1e9),
+    "velocity": Quantity("velocity", "um/ns", 1e-12, 1e6),
+    "excitons": Quantity("excitons", "", 1e-12, 1e24),
+    "generation": Quantity("rate", "1/ns", 1e-15, 1e24),
+    "generation_density": Quantity("generation_density", "1/um**2/ns", 1e-15, 1e21),
     "dimensionless": Quantity("dimensionless", "", 0.0, math.inf, positive=False),
 }
 
@@ -58,6 +65,9 @@ SUSPECTS = {  # the units a slip usually comes from, likeliest first
     "rate": ("1/ns", "1/us", "1/ps", "1/s"),
     "density": ("1/um**2", "1/cm**2", "1/nm**2"),
     "capture": ("um**2/ns", "cm**2/s"),
+    "auger": ("um**4/ns", "cm**4/s"),
+    "velocity": ("um/ns", "cm/s", "m/s", "nm/ns"),
+    "generation_density": ("1/um**2/ns", "1/cm**2/s"),
 }
 
 # What image files write, in µm; kept apart from pint so that reading an image does not load it.
@@ -88,12 +98,14 @@ def length_unit(text: object) -> float | None:
     return LENGTHS.get(name)
 
 
-def parse_quantity(value: Any, quantity: str, *, name: str | None = None, allow_bare: bool = False) -> float:
+def parse_quantity(
+    value: Any, quantity: str, *, name: str | None = None, allow_bare: bool = False, zero: bool = False
+) -> float:
     """Return `value` in house units (µm, ns, meV, K).
 
     `value` is a text such as "50 nm", "0.5 cm^2/s", "3e-3 /um^2", "22 °C", or a number, which is in house units
     already. `quantity` is a key of `QUANTITIES`: a dimension ("length") or, with a narrower range, a purpose
-    ("pixel_size"). `name` is what the message calls it ("--pixel-size").
+    ("pixel_size"). `name` is what the message calls it ("--pixel-size"). `zero`: whether it may be none at all.
 
     Raises InputError when the text cannot be read, has no unit (unless `allow_bare`), has a unit of another
     dimension, or lies outside the range of the quantity; the message then names the unit that was probably meant.
@@ -103,18 +115,29 @@ def parse_quantity(value: Any, quantity: str, *, name: str | None = None, allow_
     if isinstance(value, bool) or not (isinstance(value, str) or hasattr(value, "__float__")):
         raise InputError(f"{name}: {value!r} is not a quantity; write a number with its unit, such as {_example(kind)}")
     if not isinstance(value, str):
-        return check_range(float(value), quantity, name=name)
+        return check_range(_as_float(value), quantity, name=name, zero=zero)
     number, unit = _split(value, name, kind)
     if not unit and kind.unit and not allow_bare:
         raise InputError(f"{name}: {value.strip()!r} has no unit; write it with one, such as {_example(kind, number)}")
     if not unit:
-        return check_range(number, quantity, name=name)
+        return check_range(number, quantity, name=name, zero=zero)
     house = _convert(number, unit, kind.unit, name, value)
-    return check_range(house, quantity, name=name, written=(number, unit))
+    return check_range(house, quantity, name=name, written=(number, unit), zero=zero)
+
+
+def house_size(unit: str, quantity: str, *, name: str) -> float:
+    """One `unit` ("cm^2/s") in the house unit of `quantity`. Raises InputError for one of another kind."""
+    number, spelled = _split(f"1 {unit}", name, QUANTITIES[quantity])
+    return _convert(number, spelled, QUANTITIES[quantity].unit, name, unit)
 
 
 def check_range(
-    value: float, quantity: str, *, name: str | None = None, written: tuple[float, str] | None = None
+    value: float,
+    quantity: str,
+    *,
+    name: str | None = None,
+    written: tuple[float, str] | None = None,
+    zero: bool = False,
 ) -> float:
     """Return `value` (house units), or raise InputError naming the suspected unit if it is outside the wide range.
 
@@ -122,12 +145,13 @@ def check_range(
     """
     kind = QUANTITIES[quantity]
     name = name or quantity.replace("_", " ")
-    if _possible(value, kind):
+    if _possible(value, kind) or (zero and value == 0):
         return value
     number, unit = written or (value, kind.unit)
     shown = f"{number:g} {unit}".strip().replace("**", "^")
     if not math.isfinite(value) or (kind.positive and value <= 0):
-        raise InputError(f"{name}: {shown} is not possible; it must be finite{' and positive' * kind.positive}")
+        sign = "" if not kind.positive else " and not negative" if zero else " and positive"
+        raise InputError(f"{name}: {shown} is not possible; it must be finite{sign}")
     bounds = f"{kind.low:g} to {kind.high:g} {kind.title}"
     meant = next((u for u in SUSPECTS.get(kind.dimension, ()) if u != unit and _would_fit(number, u, kind)), None)
     advice = f"did you mean {number:g} {meant.replace('**', '^')}?" if meant else "check the number and its unit"
@@ -205,7 +229,17 @@ def _split(text: str, name: str, kind: Quantity) -> tuple[float, str]:
 def _registry() -> Any:
     import pint  # loaded on first use: it takes longer to import than a small image takes to read
 
-    return pint.UnitRegistry()
+    registry = pint.UnitRegistry()
+    for counted in ("exciton", "carrier", "trap"):  # 2e11 traps/cm^2
+        registry.define(f"{counted} = count")
+    return registry
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return math.inf
 
 
 def _convert(number: float, unit: str, house: str, name: str, text: str) -> float:
