@@ -154,8 +154,9 @@ def run(medium, initial, trapped, grid, times, light, control: Control, period=N
 @partial(jax.jit, static_argnames=("rtol", "solve_rtol", "max_steps", "integrate"))
 def _solve(medium, initial, held, light, grid, times, period, *, rtol, solve_rtol, max_steps, integrate) -> Solution:
     square = integrate and medium.emission is not None and medium.emission.bimolecular is not None
-    steady = light is None or isinstance(light, Steady)
-    if medium.uniform and not medium.traps and medium.disorder is None and steady:
+    # integrals of modes, and trains of them, have no light
+    exact = light is None or (isinstance(light, Steady) and not integrate and period is None)
+    if medium.uniform and not medium.traps and medium.disorder is None and exact:
         initial = initial if period is None else _piled_up(medium, initial, grid, period)
         density = _modes(medium, initial, None if light is None else light.generation, grid, times, integrate)
         zero = jnp.zeros((), initial.dtype)

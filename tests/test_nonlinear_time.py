@@ -24,6 +24,7 @@ from excidiff.solver import (
     gaussian_spot,
     time_integral,
 )
+from excidiff.solver.light import Steady
 
 GRID = Grid((4, 3), 0.1)
 ONES = jnp.ones(GRID.shape)
@@ -114,6 +115,15 @@ def test_sampled_light():
     assert_allclose(uniform(found.density), [1 + 1.5, 1 + 4.0, 1 + 6.25, 1 + 7.0, 1 + 7.0], rtol=1e-4)
     gates = time_integral(Medium(D * ONES, np.inf), light, GRID, edges=[0.0, 2.0])
     assert_allclose(uniform(gates.density), 2.0**2 / 2 + 2.0**3 / 6, rtol=1e-4)  # n = t + t²/2
+
+
+@pytest.mark.parametrize("film", [Medium(D, TAU), Medium(D * ONES, TAU)])
+def test_steady_light_over_gates(film: Medium):
+    """From an empty film: n = Gτ (1 − e^{−t/τ}), and its integrals, whichever way a film is solved."""
+    edges = np.array([0.0, 1.0, 4.0])
+    integral = 2.0 * TAU * (edges - TAU * (1 - np.exp(-edges / TAU)))
+    found = time_integral(film, Steady(2.0 * ONES), GRID, edges=edges)
+    assert_allclose(uniform(found.density), np.diff(integral), rtol=1e-4)
 
 
 def test_bright_traps_keep_the_relative_error_of_a_faint_film():
