@@ -27,9 +27,10 @@ memory files.toml files.units files.raster files.tables files.tiff files.hdf fil
 files.saturation files.data files.readers
 fit.instrument fit.detector fit.parameters fit.prediction fit.likelihood fit.optimise fit.uncertainty fit.limits
 fit.start fit.spot fit.gated fit.rescale fit.quality fit.optics fit.landscape fit.film
-results.wording results.sentences results.storage results.archive results.screen results.figures results.scatter
-results.page results.panels results.record results.report results.result
-estimates measure batch derived verdicts experiment settings options machine job terminal demo doctor cli
+results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
+results.scatter results.page results.panels results.record results.report results.result
+estimates measure batch derived verdicts experiment settings options machine job section illumination filmfile
+simulation terminal demo doctor cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last
