@@ -1,6 +1,6 @@
 """The command `excidiff`: reads its arguments, calls the library, prints, and says by its exit code how it went.
 
-0: all well. 1: bad input. 2: wrong usage. 3: some measurements could not be used. 4: the fit failed.
+0: all well. 1: bad input. 2: wrong usage. 3: some measurements could not be used. 4: the fit or the solve failed.
 130 and 143: stopped by Ctrl-C or a termination signal, with no result half written.
 """
 
@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from excidiff.inverse import terminal
+from excidiff.inverse.filmfile import EXAMPLE
 from excidiff.inverse.machine import DEVICES
-from excidiff.inverse.options import FIXABLE
+from excidiff.inverse.options import FIXABLE, number
 from excidiff.inverse.results.storage import check_result_folder, result_folder
 from excidiff.inverse.settings import FitSettings, changed_inputs, read_run
 from excidiff.solver.solution import InputError, SolverError
@@ -54,12 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.complain(str(error))
         return FIT_FAILED
     except MemoryError as error:
-        terminal.complain(f"out of memory {error}".rstrip() + "; use --region to fit a smaller part, or fewer images")
+        terminal.complain(f"out of memory {error}".rstrip() + f"; {_smaller(given)}")
         return FIT_FAILED
     except RuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):  # what JAX says when a device's memory is full
             raise
-        terminal.complain("the device is out of memory; use --device cpu, or --region to fit a smaller part")
+        terminal.complain(f"the device is out of memory; use --device cpu, or {_smaller(given)}")
         return FIT_FAILED
     except KeyboardInterrupt:
         terminal.complain(_left_behind(given), "stopped by Ctrl-C")
@@ -76,6 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _terminate(*_: Any) -> None:
     raise Terminated
+
+
+def _smaller(given: argparse.Namespace) -> str:
+    """What to do where memory does not suffice."""
+    if given.run is _simulate:
+        return "use fewer cells, times or bins"
+    return "use --region to fit a smaller part, or fewer images"
 
 
 def _left_behind(given: argparse.Namespace) -> str:
@@ -100,8 +108,8 @@ def _info(given: argparse.Namespace) -> int:
     from excidiff.inverse.files.readers import describe
 
     code = OK
-    for number, path in enumerate(_expanded(given.files)):
-        if number:
+    for place, path in enumerate(_expanded(given.files)):
+        if place:
             terminal.say()
         try:
             terminal.show_entries(describe(path))
@@ -152,6 +160,30 @@ def _run(settings: FitSettings, output: str, *, overwrite: bool, earlier: Path |
     return CODES[result.status]
 
 
+def _simulate(given: argparse.Namespace) -> int:
+    from excidiff.inverse.results.populations import check_output
+
+    output = given.output or f"{Path(given.film).stem}.nc"
+    target = check_output(output, overwrite=given.overwrite)
+    from excidiff.inverse.machine import start
+
+    start(given.device)
+    from excidiff.inverse.simulation import save, simulate, summary
+
+    rtol = None if given.rtol is None else number("--rtol", given.rtol)
+    with terminal.progress("solving") as progress:
+        progress(0, 1)
+        found = simulate(given.film, rtol=rtol)
+        progress(1, 1)
+    words = ["excidiff", "simulate", given.film, "-o", output, *(["--rtol", given.rtol] if given.rtol else [])]
+    save(found, target, command=shlex.join(words))
+    for sentence in found.warnings:
+        terminal.complain(sentence, "warning")
+    terminal.show_entries(summary(found))
+    terminal.show_files(Path(), {output: "the populations on their axes, for xarray and others"})
+    return OK
+
+
 def _report(given: argparse.Namespace) -> int:
     from excidiff.inverse.job import draw_result
     from excidiff.inverse.results.result import FitResult
@@ -200,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands.add_parser("demo", help="write images of an invented film, to try things on"))
     _add_info(commands.add_parser("info", help="what a file holds, and where every number comes from"))
     _add_fit(commands.add_parser("fit", help="fit images, write a folder with result and report"))
+    _add_simulate(commands.add_parser("simulate", help="solve a film described in a TOML file"))
     _add_report(commands.add_parser("report", help="draw report and figures of a result again"))
     _add_rerun(commands.add_parser("rerun", help="run a recorded fit again and compare"))
     _add_doctor(commands.add_parser("doctor", help="does this installation work?"))
@@ -216,6 +249,18 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 def _add_info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE")
     parser.set_defaults(run=_info)
+
+
+def _add_simulate(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = "Solve what FILE.toml describes and write the populations, on labelled axes with units."
+    parser.epilog = f"FILE.toml, a film after a pulse of light; every key is in examples/film.toml:\n\n{EXAMPLE}"
+    parser.add_argument("film", metavar="FILE.toml", help="grid, medium, source and times of a film")
+    parser.add_argument("-o", "--output", metavar="FILE.nc", help="default: the film's name with .nc, in this folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier simulation")
+    parser.add_argument("--rtol", metavar="NUMBER", help="default: 1e-8, and 1e-4 where steps are taken in time")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
+    parser.set_defaults(run=_simulate)
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
