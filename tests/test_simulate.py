@@ -514,12 +514,12 @@ def test_a_map_of_another_spacing(tmp_path):
 def test_size_counts_frames_species_and_bins(tmp_path):
     """FAULTS 20: with an estimate made beforehand."""
     path = written(tmp_path)
-    assert read_film(path, memory=1e6)
+    assert read_film(path, memory=1e5)
     for more in ("[medium.disorder]\nwidth=12\nrelaxation=1\nbins=9000", "[[medium.traps]]\nrate=1\n" * 99):
         with pytest.raises(InputError, match="GB of memory"):
-            read_film(written(tmp_path, PLAIN, ("lifetime = 3.0", f"lifetime = 3.0\n{more}")), memory=1e6)
+            read_film(written(tmp_path, PLAIN, ("lifetime = 3.0", f"lifetime = 3.0\n{more}")), memory=1e5)
     with pytest.raises(InputError, match="100000 × 6 × 5 cells"):
-        read_film(written(tmp_path, PLAIN, (AT, "start = 0\nstop = 1\ncount = 100000")), memory=1e6)
+        read_film(written(tmp_path, PLAIN, (AT, "start = 0\nstop = 1\ncount = 100000")), memory=1e5)
 
 
 def test_the_example_in_the_help_runs(tmp_path, capsys, monkeypatch):
