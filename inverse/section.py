@@ -85,7 +85,8 @@ class Section:
     def __init__(self, document: Document, name: str, table: Any, keys: Iterable[str]) -> None:
         if not isinstance(table, dict):
             missing = f"the section [{name}] is missing; it holds {', '.join(keys)}"
-            other = f"{name} = {table!r:.60} is no section; write [{name}] and its keys below"
+            header = re.sub(r"(.+)\[\d+\]", r"[\1]", name)  # of one among several: [[medium.traps]]
+            other = f"{name} = {table!r:.60} is no section; write [{header}] and its keys below"
             raise InputError(f"{document.file}: {missing if table is None else other}")
         check_keys(document.file, table, keys, f" in [{name}]")
         self.document, self.name, self.table = document, name, table
