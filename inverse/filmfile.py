@@ -200,11 +200,10 @@ def _check_question(document: Document, medium: Medium, course: str, times: Any,
             f"{document.file}: [times] is missing: in a film with annihilation or traps that fill, what a pulse gives "
             "in all is not a steady state; give the edges of a gate, the last one late enough, or times to look at"
         )
-    if course == "train" and times is None:
-        gates = "; gates in a train are not in this version" if edges is not None else ""
+    if course == "train" and times is None and edges is None:
         raise InputError(
-            f"{document.file}: times.at is missing: source.period makes a train of pulses; say when after a pulse to "
-            f"look{gates}"
+            f"{document.file}: [times] is missing: source.period makes a train of pulses; say when after a pulse to "
+            "look (at), or over which gates to integrate (edges)"
         )
 
 

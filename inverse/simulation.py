@@ -6,20 +6,20 @@
 | continuous | at, edges | the rise from an empty film |
 | single pulse | at, edges | the decay |
 | single pulse | absent | the integral of the whole decay, in a linear film |
-| train of pulses | at | its periodic steady state, at times after a pulse |
+| train of pulses | at, edges | its periodic steady state, after a pulse |
 """
 
 import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from excidiff import solver
 from excidiff.inverse.files.units import format_quantity
 from excidiff.inverse.filmfile import Film, read_film
 from excidiff.inverse.machine import environment
@@ -28,8 +28,9 @@ from excidiff.inverse.results.wording import counted
 from excidiff.inverse.section import told
 from excidiff.inverse.settings import relative_to
 from excidiff.solver.light import Pulse, Steady
-from excidiff.solver.solution import InputError, Result, Solution
+from excidiff.solver.solution import Result, Solution
 from excidiff.solver.steady import steady_state
+from excidiff.solver.train import pulse_train
 from excidiff.solver.transient import evolve, time_integral
 
 
@@ -55,7 +56,7 @@ class Simulation:
 def simulate(path: str | Path, *, rtol: float | None = None) -> Simulation:
     """Read a film's file and solve what it asks, to `rtol` (the solver's own tolerance by default).
 
-    Raises `InputError` for what cannot be asked, before any computing, and `SolverError` when the solve fails.
+    Raises `InputError` for what cannot be read or asked, before any computing, and `SolverError` when a solve fails.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -68,20 +69,18 @@ def simulate(path: str | Path, *, rtol: float | None = None) -> Simulation:
 
 
 def question(film: Film, rtol: float | None = None) -> Question:
-    """What a film's file asks, without an answer yet.
-
-    Raises `InputError` for what the solver of this version cannot answer.
-    """
-    with told(film.file):
-        _check_version(film)
+    """What a film's file asks, without an answer yet."""
     medium, source, grid = film.medium, film.source, film.grid
     times, edges = (None if axis is None else jnp.asarray(axis) for axis in (film.times, film.edges))
     if film.light == "train":
         pulse = source if film.width is None else Pulse(source, fwhm=film.width)
-        words = f"the periodic steady state under pulses every {_time(film.period)}, {_times(times)}"
-        train = getattr(solver, "pulse_train", None)  # the one place that waits for it
-        assert train is not None
-        return Question(words, lambda: train(medium, pulse, grid, period=film.period, times=times, rtol=rtol))
+        words, period = f"the periodic steady state under pulses every {_time(film.period)}", film.period
+        if edges is not None:
+            words += f", integrated over {counted(len(edges) - 1, 'gate')} from {_span(edges)}"
+            ask = partial(time_integral, medium, pulse, grid, edges=edges, period=period, rtol=rtol)
+            return Question(words, ask, True)
+        ask = partial(pulse_train, medium, pulse, grid, period=period, times=times, rtol=rtol)
+        return Question(f"{words}, {_times(times)}", ask)
     if film.light == "continuous" and times is None and edges is None:
         return Question(
             "the steady state under continuous light", lambda: steady_state(medium, source, grid, rtol=rtol)
@@ -149,16 +148,6 @@ def summary(found: Simulation) -> dict[str, str]:
         "exact to": _exactness(found.solution),
         "peak density": f"{peak} at x = {x}, y = {y}{when}",
     }
-
-
-def _check_version(film: Film) -> None:
-    if film.light == "train" and not hasattr(solver, "pulse_train"):
-        raise InputError(
-            'source.period: pulse trains are not in this version; use pulse = "single", which is the same where all '
-            "excitons are gone before the next pulse"
-        )
-    if film.medium.disorder is not None and not hasattr(Solution, "by_energy"):
-        raise InputError("medium.disorder: transport among site energies is not in this version; leave the section out")
 
 
 def _exactness(solution: Solution) -> str:

@@ -17,7 +17,6 @@ import tifffile
 import xarray
 from numpy.testing import assert_allclose, assert_array_equal
 
-from excidiff import solver
 from excidiff.inverse import cli
 from excidiff.inverse.filmfile import EXAMPLE, read_film
 from excidiff.inverse.results.populations import check_output, to_dataset
@@ -35,6 +34,7 @@ from excidiff.solver import (
     Traps,
     evolve,
     gaussian_spot,
+    pulse_train,
     steady_state,
     time_integral,
 )
@@ -328,33 +328,18 @@ def test_site_energies_have_an_axis():
     assert to_dataset(GRID, steady).density_by_energy.dims == ("energy", "y", "x")  # type: ignore[arg-type]
 
 
-def test_pulse_trains_are_asked_for_by_name(tmp_path, monkeypatch):
-    """With the period and the times after a pulse, as a map or as a pulse that takes its time."""
-    asked = {}
-
-    def pulse_train(medium, pulse, grid, *, period, times, rtol=None, throw=True):
-        asked.update(pulse=pulse, period=period, times=times, rtol=rtol)
-        return evolve(medium, SPOT, grid, times)
-
-    monkeypatch.setattr(solver, "pulse_train", pulse_train, raising=False)
-    train = (PULSE, 'period = "25 ns"')
-    simulate(written(tmp_path, PLAIN, train), rtol=1e-5)
-    assert_array_equal(asked.pop("times"), TIMES)
-    assert_array_equal(asked.pop("pulse"), SPOT)
-    assert asked == {"period": 25.0, "rtol": 1e-5}
-    simulate(written(tmp_path, PLAIN, train, ("period", "width = 0.5\nperiod")))
-    assert isinstance(asked["pulse"], Pulse)
-    monkeypatch.delattr(solver, "pulse_train")
-    with pytest.raises(InputError, match=r"film\.toml: source\.period: pulse trains are not in this version"):
-        question(read_film(written(tmp_path, PLAIN, train)))
-
-
-def test_site_energies_are_never_left_out_in_silence(tmp_path, monkeypatch):
-    """A solver that knows none would answer for another film."""
-    monkeypatch.delattr(Solution, "by_energy", raising=False)
-    disorder = "lifetime = 3.0\n[medium.disorder]\nwidth = 12\nrelaxation = 1"
-    with pytest.raises(InputError, match=r"film\.toml: medium\.disorder: .* not in this version"):
-        simulate(written(tmp_path, PLAIN, ("lifetime = 3.0", disorder)))
+def test_pulse_trains(tmp_path):
+    """At times after a pulse and over gates, as the solver's functions say; with a width it takes its time."""
+    train = (PLAIN, (PULSE, 'period = "25 ns"'))
+    found = simulate(written(tmp_path, *train))
+    expected = pulse_train(found.film.medium, SPOT, GRID, period=25.0, times=TIMES)
+    assert_array_equal(found.solution.density, expected.density)
+    gates = simulate(written(tmp_path, *train, ("at = ", "edges = ")))
+    expected = time_integral(found.film.medium, SPOT, GRID, edges=TIMES, period=25.0)
+    assert_array_equal(gates.solution.density, expected.density)
+    assert "pulses every 25 ns" in gates.words
+    wide = question(read_film(written(tmp_path, *train, ("period", "width = 0.5\nperiod"))))
+    assert isinstance(wide.ask.args[1], Pulse)
 
 
 TRAPS = "lifetime = 3.0\n[medium.traps]\n"
@@ -446,8 +431,7 @@ TRAPS = "lifetime = 3.0\n[medium.traps]\n"
         ([(AT, "start = 0\nstop = 1")], r"times\.count is missing"),
         ([(AT, "start = 0\nstop = 1\ncount = 10_000_000_000")], r"times\.count: .*from two to 1000000"),
         ([NEVER, ("lifetime = 3.0", "lifetime = 3.0\nannihilation = 1e-3")], r"\[times\] is missing: .*edges of a"),
-        ([NEVER, (PULSE, "period = 25")], r"times\.at is missing: source\.period makes a train"),
-        ([GATES, (PULSE, "period = 25")], r"times\.at is missing: .*gates in a train are not in this version"),
+        ([NEVER, (PULSE, "period = 25")], r"\[times\] is missing: source\.period makes a train"),
         ([CONTINUOUS, NEVER, ("lifetime = 3.0", "lifetime = inf")], r"nothing removes excitons"),
         # size
         ([("shape = [6, 5]", "shape = [1_000_000, 1_000_000]")], r"would need .* GB of memory.*grid\.shape"),
