@@ -5,6 +5,7 @@ from excidiff.solver.emission import Emission
 from excidiff.solver.grid import Grid
 from excidiff.solver.light import Pulse, Sampled
 from excidiff.solver.medium import Medium, Surface
+from excidiff.solver.reabsorption import along_film, through_film
 from excidiff.solver.solution import InputError, Result, Solution, SolverError
 from excidiff.solver.source import gaussian_spot
 from excidiff.solver.steady import steady_state
@@ -31,10 +32,12 @@ __all__ = [
     "Surface",
     "Survivors",
     "Traps",
+    "along_film",
     "evolve",
     "gaussian_spot",
     "pulse_train",
     "steady_state",
+    "through_film",
     "time_integral",
     "walk",
 ]

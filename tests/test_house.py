@@ -19,6 +19,7 @@ SOLVER = """
 solution grid field traps disorder emission medium source
 linear.flux linear.transforms linear.multigrid linear.elliptic linear.coupled
 kinetics newton fixed bins steady light scheme march cycle transient train
+reabsorption
 walks.photons walks.maps walks.film walks.start walks.motion walks.energies walks.trapping walks.light walks.alone
 walks.meetings walks.crowd walks.walk
 """
