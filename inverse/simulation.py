@@ -79,6 +79,8 @@ def question(film: Film, rtol: float | None = None) -> Question:
             words += f", integrated over {counted(len(edges) - 1, 'gate')} from {_span(edges)}"
             ask = partial(time_integral, medium, pulse, grid, edges=edges, period=period, rtol=rtol)
             return Question(words, ask, True)
+        assert period is not None
+        assert times is not None
         ask = partial(pulse_train, medium, pulse, grid, period=period, times=times, rtol=rtol)
         return Question(f"{words}, {_times(times)}", ask)
     if film.light == "continuous" and times is None and edges is None:

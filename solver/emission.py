@@ -37,12 +37,10 @@ class Emission(eqx.Module):
             None if bimolecular is None else as_field("Emission(bimolecular=…)", bimolecular, zero="always")
         )
         self.carriers = as_field("Emission(carriers=…)", carriers, zero="always")
-        shares = trap_yield if isinstance(trap_yield, tuple) else (trap_yield,)
-        shares = tuple(y if y is None else as_field("Emission(trap_yield=…)", y, zero="always") for y in shares)
-        for share in shares:
-            if is_concrete(share) and share is not None and np.max(np.asarray(share)) > 1:
-                raise InputError("Emission(trap_yield=…): a share of the trapped excitons; expected at most 1")
-        self.trap_yield = shares if isinstance(trap_yield, tuple) else shares[0]
+        if isinstance(trap_yield, tuple):
+            self.trap_yield = tuple(_share(y) for y in trap_yield)
+        else:
+            self.trap_yield = None if trap_yield is None else _share(trap_yield)
 
     def yields(self, species: int) -> tuple[Field, ...]:
         """y_t of each of so many species."""
@@ -66,6 +64,14 @@ class Emission(eqx.Module):
         for share, held, one in zip(self.yields(len(traps)), trapped, traps, strict=True):
             out = out + spread(share) * spread(one.decay) * held
         return out
+
+
+def _share(trap_yield) -> Field:
+    """y_t of one species, or an `InputError`."""
+    trap_yield = as_field("Emission(trap_yield=…)", trap_yield, zero="always")
+    if is_concrete(trap_yield) and np.max(np.asarray(trap_yield)) > 1:
+        raise InputError("Emission(trap_yield=…): a share of the trapped excitons; expected at most 1")
+    return trap_yield
 
 
 def check_emission(emission: Emission, annihilation: Field | None, species: int, grid: Grid) -> None:

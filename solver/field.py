@@ -50,7 +50,7 @@ def as_number(name: str, value: Any, *, zero: str = "never") -> Any:
 
 def check_map(name: str, field: Field | None, grid: Grid) -> None:
     """Raise `InputError` where `field` is a map of another shape than the grid's."""
-    if np.ndim(field) and np.shape(field) != grid.shape:
+    if field is not None and np.ndim(field) and np.shape(field) != grid.shape:
         raise InputError(f"{name}: a map of shape {np.shape(field)} on a grid of shape {grid.shape}")
 
 

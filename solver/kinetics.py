@@ -31,10 +31,10 @@ Species = Float[Array, "species rows columns"]
 class Trap(NamedTuple):
     """One species in rates: `fill` k_t N_t and `release` and `decay`, 1/ns; `capture` k_t, µm²/ns, None if linear."""
 
-    fill: Field
+    fill: Array
     capture: Field | None
-    release: Field
-    decay: Field
+    release: Array
+    decay: Array
 
     def leaving(self, n: Map) -> Array:
         """k_t n + k_d + 1/τ_t, 1/ns: how fast occupation is forgotten."""

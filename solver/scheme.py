@@ -219,13 +219,14 @@ def _solve_stage(system: System, hierarchy: Hierarchy, base: State, light: State
         return operator.symmetric(n[0])[None], effort
     (started, before), (nearby, _) = system.parts(base), system.parts(guess)
     b = rate * started + light
+    local = system.band.kinetics if system.band is not None else system.kinetics
+    assert local is not None
     if system.band is None:
-        balance = newton.Balance(operator, system.kinetics, operator.symmetric(b[0]), before, rate)
+        balance = newton.Balance(operator, local, operator.symmetric(b[0]), before, rate)
         v, effort = newton.solve(balance, hierarchy, guess[0], rtol=rtol)
         n = operator.density(v)[None]
     else:
         n, _, effort = system.band.solve(b, before, shift, rtol=rtol, guess=nearby)
-    local = system.kinetics if system.band is None else system.band.kinetics
     total = jnp.sum(n, 0)
     reaction, slope = lax.stop_gradient((local.loss(total, before, shift), local.slope(total, before, shift)))
     n = _balanced(system, n, jnp.sum(b, 0), shift, reaction, jnp.maximum(slope, 0.0))

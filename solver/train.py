@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from excidiff.solver.grid import Grid
+from excidiff.solver.grid import Grid, Number
 from excidiff.solver.medium import Medium, check_medium
 from excidiff.solver.solution import InputError, Solution, is_concrete
 from excidiff.solver.source import check_source
 from excidiff.solver.steady import check_losses
-from excidiff.solver.transient import Control, check_period, check_times, run
+from excidiff.solver.transient import Control, Times, check_period, check_times, run
 
 
 def pulse_train(
@@ -19,8 +19,8 @@ def pulse_train(
     pulse: Float[Array, "rows columns"] | Callable,
     grid: Grid,
     *,
-    period: float,
-    times: Float[Array, " times"],
+    period: Number,
+    times: Times,
     rtol: float | None = None,
     solve_rtol: float | None = None,
     max_steps: int | None = None,
@@ -37,15 +37,15 @@ def pulse_train(
     Differentiable with respect to every number and map, the period and the times. Raises `InputError` for arguments
     that do not fit and where nothing removes excitons, `SolverError` as `evolve`.
     """
-    times = check_times("pulse_train(times=…)", times)
-    period = check_period("pulse_train", period, times, None)
+    after = check_times("pulse_train(times=…)", times)
+    repeated = check_period("pulse_train", period, after, None)
     control = Control("pulse_train", rtol, solve_rtol, max_steps, throw)
     initial, light = (jnp.zeros(grid.shape), pulse) if callable(pulse) else (pulse, None)
     check_medium(medium, grid)
     lit = jnp.ones(grid.shape) if light is not None else check_source("pulse_train(pulse=…)", pulse, grid)
     check_losses(medium, lit, grid)
     check_traps_empty(medium)
-    return run(medium, initial, None, grid, times, light, control, period)
+    return run(medium, initial, None, grid, after, light, control, repeated)
 
 
 def check_traps_empty(medium: Medium) -> None:

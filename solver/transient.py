@@ -4,7 +4,7 @@ The equation is that of `excidiff.solver.medium`. Where the medium is uniform ea
 is exact; elsewhere `march` takes steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from excidiff.solver.bins import band
 from excidiff.solver.cycle import guess, recurring
 from excidiff.solver.disorder import cut
-from excidiff.solver.grid import Grid
+from excidiff.solver.grid import Grid, Number
 from excidiff.solver.kinetics import kinetics, nothing_trapped
 from excidiff.solver.light import Steady
 from excidiff.solver.linear import transforms
@@ -32,6 +32,7 @@ from excidiff.solver.source import check_source
 from excidiff.solver.steady import first_failure, is_negative, populations, promote, steady_state
 
 Map = Float[Array, "rows columns"]
+Times = Float[Array, " times"] | np.ndarray | Sequence[float]
 BALANCE = 1e-8
 """Share of the excitons that an evolution may lose or invent, whatever its tolerance; 1e-4 in single precision."""
 
@@ -40,7 +41,7 @@ def evolve(
     medium: Medium,
     initial: Map,
     grid: Grid,
-    times: Float[Array, " times"],
+    times: Times,
     *,
     generation: Map | Callable | None = None,
     trapped: Float[Array, "species rows columns"] | None = None,
@@ -80,8 +81,8 @@ def time_integral(
     pulse: Map | Callable,
     grid: Grid,
     *,
-    edges: Float[Array, " edges"] | None = None,
-    period: float | None = None,
+    edges: Times | None = None,
+    period: Number | None = None,
     trapped: Float[Array, "species rows columns"] | None = None,
     rtol: float | None = None,
     solve_rtol: float | None = None,
@@ -111,9 +112,9 @@ def time_integral(
     edges = check_times("time_integral(edges=…)", edges)
     if edges.shape[0] < 2:
         raise InputError("time_integral(edges=…): expected at least two times, the ends of one interval")
-    period = check_period("time_integral", period, edges, trapped)
+    repeated = check_period("time_integral", period, edges, trapped)
     initial, light = (jnp.zeros(grid.shape), pulse) if callable(pulse) else (pulse, None)
-    return run(medium, initial, trapped, grid, edges, light, control, period, integrate=True)
+    return run(medium, initial, trapped, grid, edges, light, control, repeated, integrate=True)
 
 
 class Control(NamedTuple):
@@ -216,6 +217,7 @@ def _first_guess(medium: Medium, pulse: Map, light, grid: Grid, system: System, 
     mean = pulse / period if light is None else lax.map(light, period * (jnp.arange(64) + 0.5) / 64).mean(0)
     film = eqx.tree_at(lambda m: m.disorder, medium, None, is_leaf=lambda x: x is None)
     held = lax.stop_gradient(steady_state(film, mean, grid, rtol=1e-2, throw=False).trapped_by_species)
+    assert held is not None
     return guess(system.parts(u)[0], held, system)
 
 
