@@ -62,7 +62,8 @@ class Emission(eqx.Module):
             assert square is not None
             out = out + spread(self.bimolecular) * (square + spread(self.carriers) * density)
         for share, held, one in zip(self.yields(len(traps)), trapped, traps, strict=True):
-            out = out + spread(share) * spread(one.decay) * held
+            shining = jnp.where(spread(one.decay) > 0, held, 0.0)  # traps that only keep may hold without end
+            out = out + spread(share) * spread(one.decay) * shining
         return out
 
 

@@ -40,7 +40,7 @@ class Grid(eqx.Module):
         if len(pair) != 2 or not all(is_number(h) for h in pair):
             raise InputError(f"Grid(spacing={spacing!r}): expected a number or a pair (y, x), in µm")
         for h in pair:
-            if is_concrete(h) and not (np.isfinite(h) and h > 0):
+            if is_concrete(h) and not 0 < float(h) < np.inf:
                 raise InputError(f"Grid(spacing={spacing!r}): expected positive and finite lengths, in µm")
         if np.shape(periodic) != (2,):
             raise InputError(f"Grid(periodic={periodic!r}): expected a pair of booleans, (y, x)")

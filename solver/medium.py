@@ -51,7 +51,7 @@ class Surface(eqx.Module):
         for side, velocity in given.items():
             if not is_number(velocity):
                 raise InputError(f"Surface({side}=…): expected one number per side, got {velocity!r:.60}")
-            if is_concrete(velocity) and not velocity >= 0:
+            if is_concrete(velocity) and not float(velocity) >= 0:
                 raise InputError(f"Surface({side}={velocity!r}): expected a velocity ≥ 0 in µm/ns; inf quenches fully")
         structural = {side: isinstance(v, (int, float)) and v in (0.0, np.inf) for side, v in given.items()}
         self.quenched = tuple(side for side, v in given.items() if structural[side] and v == np.inf)

@@ -67,7 +67,8 @@ def drained(medium: Medium, grid: Grid) -> np.ndarray:
         1.0 / np.asarray(medium.lifetime),
         *(np.asarray(x) for x in (medium.annihilation, medium.auger) if x is not None),
     ]
-    losses += [np.asarray(traps.rate * lost_share(traps)) for traps in medium.traps]
+    with jax.ensure_compile_time_eval():  # a concrete film may be solved inside a program
+        losses += [np.asarray(traps.rate * lost_share(traps)) for traps in medium.traps]
     left = np.any([np.broadcast_to(np.asarray(loss) > 0, grid.shape) for loss in losses], axis=0)
     if left.all():
         return left
