@@ -7,13 +7,12 @@ from excidiff.solver.light import Pulse, Sampled
 from excidiff.solver.medium import Medium, Surface
 from excidiff.solver.reabsorption import along_film, through_film
 from excidiff.solver.solution import InputError, Result, Solution, SolverError
-from excidiff.solver.source import gaussian_spot
+from excidiff.solver.source import Spot, gaussian_spot
 from excidiff.solver.steady import steady_state
 from excidiff.solver.train import pulse_train
 from excidiff.solver.transient import evolve, time_integral
 from excidiff.solver.traps import Traps
 from excidiff.solver.walks.photons import Photons, Survivors
-from excidiff.solver.walks.start import Spot
 from excidiff.solver.walks.walk import walk
 
 __all__ = [

@@ -1,5 +1,7 @@
 """Where the excitons start: light integrated over the cells of a grid."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import erf
@@ -12,6 +14,14 @@ FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 """Full width at half maximum of a Gaussian of unit standard deviation, 2.3548."""
 
 
+class Spot(NamedTuple):
+    """A Gaussian spot before any grid: `fwhm` in µm, `centre` = (x, y) in µm, `total` as in `gaussian_spot`."""
+
+    fwhm: float | Float[Array, ""]
+    centre: tuple[float, float] | Float[Array, "2"] = (0.0, 0.0)
+    total: float | Float[Array, ""] = 1.0
+
+
 def gaussian_spot(grid: Grid, *, fwhm, total=1.0, centre=(0.0, 0.0)) -> Float[Array, "rows columns"]:
     """A Gaussian spot averaged over each cell, so that its sum times the cell area is `total`.
 
@@ -20,7 +30,7 @@ def gaussian_spot(grid: Grid, *, fwhm, total=1.0, centre=(0.0, 0.0)) -> Float[Ar
     argument may be traced and differentiated. Raises `InputError` for a width that is not positive or a centre
     outside the grid.
     """
-    if not is_number(fwhm) or (is_concrete(fwhm) and not (np.isfinite(fwhm) and fwhm > 0)):
+    if not is_number(fwhm) or (is_concrete(fwhm) and not 0 < float(fwhm) < np.inf):
         raise InputError(f"gaussian_spot(fwhm={fwhm!r}): expected a positive width in µm")
     try:
         x, y = centre
@@ -30,11 +40,16 @@ def gaussian_spot(grid: Grid, *, fwhm, total=1.0, centre=(0.0, 0.0)) -> Float[Ar
     if not pair:
         raise InputError(f"gaussian_spot(centre={centre!r}): expected (x, y) in µm")
     for name, c, extent in zip("xy", (x, y), grid.extent[::-1], strict=True):
-        if is_concrete((c, extent)) and not abs(c) <= extent / 2:
+        if is_concrete((c, extent)) and not abs(float(c)) <= float(extent) / 2:
             raise InputError(f"gaussian_spot(centre=…): {name} = {c} µm lies outside the grid, |{name}| ≤ {extent / 2}")
-    rows = _profile(grid.shape[0], grid.spacing[0], grid.periodic[0], fwhm, y)
-    columns = _profile(grid.shape[1], grid.spacing[1], grid.periodic[1], fwhm, x)
+    rows, columns = spot_profiles(grid, fwhm, (x, y))
     return total / grid.cell_area * rows[:, None] * columns[None, :]
+
+
+def spot_profiles(grid: Grid, fwhm, centre) -> tuple[Float[Array, " rows"], Float[Array, " columns"]]:
+    """Shares of a spot in each row and in each column: those in the cells are their products."""
+    rows = _profile(grid.shape[0], grid.spacing[0], grid.periodic[0], fwhm, centre[1])
+    return rows, _profile(grid.shape[1], grid.spacing[1], grid.periodic[1], fwhm, centre[0])
 
 
 def _profile(count: int, spacing, periodic: bool, fwhm, centre) -> Float[Array, " count"]:

@@ -10,9 +10,8 @@ import pytest
 from excidiff.solver.grid import Grid
 from excidiff.solver.medium import Medium, Surface, thermal_energy
 from excidiff.solver.solution import InputError
-from excidiff.solver.source import FWHM
+from excidiff.solver.source import FWHM, Spot
 from excidiff.solver.walks.photons import Photons
-from excidiff.solver.walks.start import Spot
 from excidiff.solver.walks.walk import walk
 
 D, TAU = 0.04, 5.0

@@ -1,20 +1,11 @@
 """Where excitons are born: `Spot`, or a map whose cells are drawn by weight."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from excidiff.solver.solution import InputError
-from excidiff.solver.source import FWHM
+from excidiff.solver.source import FWHM, Spot
 from excidiff.solver.walks.film import Film
 from excidiff.solver.walks.photons import Positions
-
-
-class Spot(NamedTuple):
-    """A Gaussian spot as a source for `walk`: `fwhm` in µm, `centre` = (x, y) in µm; drawn exactly, without cells."""
-
-    fwhm: float
-    centre: tuple[float, float] = (0.0, 0.0)
 
 
 def starts(source, film: Film, count: int, random: np.random.Generator) -> tuple[Positions, Positions]:
@@ -22,7 +13,8 @@ def starts(source, film: Film, count: int, random: np.random.Generator) -> tuple
     height, width = film.extent
     if isinstance(source, Spot):
         axes = zip(source.centre, (width, height), (film.periodic[1], film.periodic[0]), strict=True)
-        x, y = (_gaussian(centre, source.fwhm, extent, wraps, count, random) for centre, extent, wraps in axes)
+        fwhm = float(source.fwhm)
+        x, y = (_gaussian(float(centre), fwhm, extent, wraps, count, random) for centre, extent, wraps in axes)
         return x, y
     weights = np.asarray(source, dtype=float)
     if weights.shape != film.shape:
