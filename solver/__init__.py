@@ -6,6 +6,7 @@ from excidiff.solver.grid import Grid
 from excidiff.solver.light import Pulse, Sampled
 from excidiff.solver.medium import Medium, Surface
 from excidiff.solver.reabsorption import along_film, through_film
+from excidiff.solver.scan import Scan, raster_scan
 from excidiff.solver.solution import InputError, Result, Solution, SolverError
 from excidiff.solver.source import Spot, gaussian_spot
 from excidiff.solver.steady import steady_state
@@ -25,6 +26,7 @@ __all__ = [
     "Pulse",
     "Result",
     "Sampled",
+    "Scan",
     "Solution",
     "SolverError",
     "Spot",
@@ -35,6 +37,7 @@ __all__ = [
     "evolve",
     "gaussian_spot",
     "pulse_train",
+    "raster_scan",
     "steady_state",
     "through_film",
     "time_integral",

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOLVER = """
 solution grid field traps disorder emission medium source
 linear.flux linear.transforms linear.multigrid linear.elliptic linear.coupled
-kinetics newton fixed bins steady light scheme march cycle transient train
+kinetics newton fixed bins steady light scheme march cycle transient train scan mixture
 reabsorption
 walks.photons walks.maps walks.film walks.start walks.motion walks.energies walks.trapping walks.light walks.alone
 walks.meetings walks.crowd walks.walk
