@@ -6,6 +6,7 @@ from excidiff.solver.grid import Grid
 from excidiff.solver.light import Pulse, Sampled
 from excidiff.solver.medium import Medium, Surface
 from excidiff.solver.reabsorption import along_film, through_film
+from excidiff.solver.mixture import mixture
 from excidiff.solver.scan import Scan, raster_scan
 from excidiff.solver.solution import InputError, Result, Solution, SolverError
 from excidiff.solver.source import Spot, gaussian_spot
@@ -37,6 +38,7 @@ __all__ = [
     "evolve",
     "gaussian_spot",
     "pulse_train",
+    "mixture",
     "raster_scan",
     "steady_state",
     "through_film",
