@@ -30,7 +30,7 @@ from excidiff.solver.linear.flux import assemble
 from excidiff.solver.linear.multigrid import build
 from excidiff.solver.medium import Medium, check_medium
 from excidiff.solver.solution import InputError, Result, Solution, as_array, is_concrete, settle
-from excidiff.solver.source import Spot, check_source, gaussian_spot, spot_profiles
+from excidiff.solver.source import Spot, check_source, check_width, gaussian_spot, spot_profiles
 from excidiff.solver.steady import check_losses, first_failure, is_negative, promote, steady_state, without_traps
 from excidiff.solver.transient import time_integral
 
@@ -156,15 +156,30 @@ def _transposed(medium: Medium, weight: Map, grid: Grid, rtol: float) -> Solutio
     return Solution(found, lax.stop_gradient(result), effort._asdict())
 
 
-@eqx.filter_jit
 def _weigh(importance: Array, light: Callable, grid: Grid, positions: Array) -> Array:
     """Σ importance × source × cell area for each position, which comes last."""
+    if isinstance(light, _Light) and is_concrete(positions):
+        (x, column), (y, row) = (np.unique(one, return_inverse=True) for one in np.asarray(positions).T)
+        if len(x) * len(y) <= 4 * len(column):  # a raster, whose few rows and columns are each computed once
+            return _weigh_raster(importance, light, jnp.asarray(x), jnp.asarray(y))[..., row, column]
+    return _weigh_each(importance, light, grid, positions)
 
+
+@eqx.filter_jit
+def _weigh_raster(importance: Array, light: "_Light", x: Array, y: Array) -> Array:
+    """The signals of the spot at every x and y, (…, y, x)."""
+    columns = jax.vmap(lambda x: light.profiles(jnp.stack([x, y[0]]))[1])(x)
+    rows = jax.vmap(lambda y: light.profiles(jnp.stack([x[0], y]))[0])(y)
+    signal = light.spot.total * jnp.einsum("yi,...ij,xj->...yx", rows, importance, columns)
+    return signal.astype(importance.dtype)
+
+
+@eqx.filter_jit
+def _weigh_each(importance: Array, light: Callable, grid: Grid, positions: Array) -> Array:
     def one(position):
         if isinstance(light, _Light):
-            profiles = spot_profiles(grid, light.spot.fwhm, light.centre(position))
-            rows, columns = (profile.astype(importance.dtype) for profile in profiles)
-            return light.spot.total * (rows @ importance @ columns)
+            rows, columns = light.profiles(position)
+            return light.spot.total * (rows @ importance.astype(rows.dtype) @ columns)
         return grid.cell_area * jnp.einsum("...ij,ij->...", importance, light(position))
 
     chunk = PROFILES if isinstance(light, _Light) else _chunk(grid)
@@ -209,6 +224,10 @@ class _Light(eqx.Module):
     def centre(self, position: Array) -> tuple[Array, Array]:
         return position[0] + self.spot.centre[0], position[1] + self.spot.centre[1]
 
+    def profiles(self, position: Array) -> tuple[Array, Array]:
+        """Shares of the spot in each row and in each column."""
+        return spot_profiles(self.grid, self.spot.fwhm, self.centre(position))
+
     def __call__(self, position: Array) -> Map:
         return gaussian_spot(self.grid, fwhm=self.spot.fwhm, total=self.spot.total, centre=self.centre(position))
 
@@ -216,7 +235,7 @@ class _Light(eqx.Module):
 def _light(spot, grid: Grid) -> Callable[[Array], Map]:
     """The light as a function of the position, or an `InputError`."""
     if isinstance(spot, Spot):
-        jax.eval_shape(lambda: gaussian_spot(grid, fwhm=spot.fwhm))  # for what it raises
+        check_width("Spot", spot.fwhm)
         return _Light(*jax.tree.map(jnp.asarray, (spot, grid)))
     if not callable(spot):
         raise InputError(f"raster_scan(spot={spot!r:.60}): expected a Spot, or a function of (x, y) that gives a map")
@@ -225,6 +244,8 @@ def _light(spot, grid: Grid) -> Callable[[Array], Map]:
 
 def _gives(name: str, function: Callable[[Array], Map], grid: Grid, positions: Array) -> Any:
     """The dtype of the maps that `function` gives, or an `InputError` where they do not lie on the grid."""
+    if isinstance(function, _Light):
+        return jnp.result_type(*jax.tree.leaves(function))
     given = jax.eval_shape(function, positions[0])
     if getattr(given, "shape", None) != grid.shape:
         raise InputError(f"{name}: gives {given!r:.80} at a position; expected a map of grid.shape {grid.shape}")

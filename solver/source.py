@@ -30,8 +30,7 @@ def gaussian_spot(grid: Grid, *, fwhm, total=1.0, centre=(0.0, 0.0)) -> Float[Ar
     argument may be traced and differentiated. Raises `InputError` for a width that is not positive or a centre
     outside the grid.
     """
-    if not is_number(fwhm) or (is_concrete(fwhm) and not 0 < float(fwhm) < np.inf):
-        raise InputError(f"gaussian_spot(fwhm={fwhm!r}): expected a positive width in µm")
+    check_width("gaussian_spot", fwhm)
     try:
         x, y = centre
         pair = is_number(x) and is_number(y)
@@ -44,6 +43,12 @@ def gaussian_spot(grid: Grid, *, fwhm, total=1.0, centre=(0.0, 0.0)) -> Float[Ar
             raise InputError(f"gaussian_spot(centre=…): {name} = {c} µm lies outside the grid, |{name}| ≤ {extent / 2}")
     rows, columns = spot_profiles(grid, fwhm, (x, y))
     return total / grid.cell_area * rows[:, None] * columns[None, :]
+
+
+def check_width(name: str, fwhm) -> None:
+    """Raise `InputError` where a spot's `fwhm` is not a positive number."""
+    if not is_number(fwhm) or (is_concrete(fwhm) and not 0 < float(fwhm) < np.inf):
+        raise InputError(f"{name}(fwhm={fwhm!r}): expected a positive width in µm")
 
 
 def spot_profiles(grid: Grid, fwhm, centre) -> tuple[Float[Array, " rows"], Float[Array, " columns"]]:

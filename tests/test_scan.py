@@ -122,6 +122,7 @@ def test_derivative_in_the_positions_and_a_batch_of_scans():
     def signal(positions, width):
         return raster_scan(Medium(0.05, 5.0), Spot(width), GRID, positions, detector=detector).signal
 
+    assert_allclose(jax.jit(lambda x: signal(x, 0.3))(POSITIONS), signal(POSITIONS, 0.3), rtol=1e-12)
     tangent = jax.jvp(lambda x: signal(x, 0.3), (jnp.asarray(POSITIONS),), (jnp.ones_like(POSITIONS),))[1]
     difference = (signal(POSITIONS + 1e-4, 0.3) - signal(POSITIONS - 1e-4, 0.3)) / 2e-4
     assert_allclose(tangent, difference, rtol=1e-6)
