@@ -58,6 +58,29 @@ def test_iterations_do_not_grow_with_the_grid(n: int):
     assert solution.stats["imbalance"] <= 1e-8
 
 
+@pytest.mark.parametrize("periodic", [(False, False), pytest.param((True, True), marks=pytest.mark.gate)])
+def test_iterations_do_not_grow_with_anisotropy(periodic):
+    """Cells and diffusivities up to 100:1 either way, 10⁴ and 100 in what they conduct: at most 12; as a batch, too."""
+    y, x = np.meshgrid(*(2 * np.pi * (np.arange(n) + 0.5) / n for n in (48, 40)), indexing="ij")
+    d = 0.05 * np.exp(0.4 * np.sin(x) * np.cos(y))
+    spot = gaussian_spot(Grid(d.shape, 0.1, periodic), fwhm=0.6)
+
+    @jax.jit
+    def solve(spacing_y, spacing_x, slow):
+        grid, film = Grid(d.shape, (spacing_y, spacing_x), periodic), Medium((d, slow * d), 5.0, 10.0 * np.sin(x + y))
+        found = steady_state(film, spot, grid)
+        return found.stats["iterations"], found.density
+
+    ways = jnp.array([(0.1, 0.1, 1.0), (0.1, 0.1, 0.1), (0.1, 0.1, 0.01), (0.1, 0.1, 100.0)])
+    ways = jnp.concatenate([ways, jnp.array([(1.0, 0.01, 1.0), (0.01, 1.0, 1.0), (0.3, 0.03, 1.0)])])
+    found = [solve(*way) for way in ways]
+    assert max(int(iterations) for iterations, _ in found) <= 12
+    if any(periodic):
+        together = jax.vmap(solve)(*ways.T)[1]
+        for batched, (_, alone) in zip(together, found, strict=True):
+            np.testing.assert_allclose(batched, alone, rtol=0, atol=1e-6 * float(alone.max()))
+
+
 def test_single_precision_follows_its_inputs():
     """float32 arrays in, float32 density out, balanced to 1e-4; a tolerance it cannot keep is refused."""
     ones = np.ones(GRID.shape, np.float32)

@@ -8,12 +8,17 @@ in parallel. Interpolation is piecewise constant, smoothed by [¼ ½ ¼] on each
 restriction is its transpose. The smoother is Chebyshev-Jacobi of degree two on [0.5, 2] of the scaled spectrum; the
 coarsest level is inverted. One hierarchy serves A + s for every shift s, a number or a map: it only changes grounds.
 
+Where one axis conducts far better than the other (oblong cells, Dx ≫ Dy) points are slow to smooth, and whole lines of
+cells along it are solved at once: Jacobi by lines, damped for the same spectrum (Trottenberg, Oosterlee and Schüller,
+Multigrid, 5.1). Which one is a matter of values, so it is a branch, and not both are computed.
+
 Only the speed of convergence depends on what stands here, never the answer: the V-cycle runs in single precision.
 """
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
@@ -24,6 +29,12 @@ COARSEST = 64
 """Cells of the coarsest level, at most: its dense solve costs less than one more level."""
 STEEPEST = 80.0
 """Largest |U|/kT, from the middle of its range, that the preconditioner sees; e^80 still fits single precision."""
+LINES = 6.0
+"""How many times better one axis must conduct for the smoother to take its lines; below, points are faster."""
+LEAK = 1e-6
+"""Share by which a line leaks more than it does, so that one that hardly leaks can be solved in single precision."""
+CENTRE = 1.25
+"""Of the spectrum that a smoother meets."""
 
 
 class Level(eqx.Module):
@@ -49,6 +60,7 @@ class Hierarchy(eqx.Module):
 
     levels: tuple[Level, ...]
     scale: Map
+    lines: Float[Array, ""]  # no integer, so that it has a tangent like the rest
 
     def shifted(self, shift) -> "Preconditioner":
         """The V-cycle of A + `shift`, a number or a map in 1/ns."""
@@ -75,7 +87,8 @@ class Preconditioner(eqx.Module):
         size = jnp.where(size > 0, size, 1.0)
         scale = self.hierarchy.scale
         r = (residual / size).astype(scale.dtype) * scale
-        z = _cycle(self, 0, r, lax.optimization_barrier(jnp.asarray(True)))
+        go, lines = lax.optimization_barrier((jnp.asarray(True), self.hierarchy.lines.astype(int)))
+        z = _cycle(self, 0, r, go, lines)
         return (z * scale).astype(residual.dtype) * size
 
 
@@ -96,7 +109,27 @@ def build(operator: Operator) -> Hierarchy:
     while level.weight.size > COARSEST:
         level = _coarsen(level)
         levels.append(level)
-    return Hierarchy(tuple(levels), scale)
+    return Hierarchy(tuple(levels), scale, _which_lines(operator))
+
+
+def _which_lines(operator: Operator) -> Array:
+    """0 where the smoother takes points, 1 and 2 for lines along x and y; the same for a whole batch."""
+    if min(operator.loss.shape) == 1:
+        return jnp.zeros(())
+    along_y, along_x = (jnp.mean(lax.stop_gradient(g)) for g in operator.coupling)
+    unlike = _most_unlike(jnp.nan_to_num(jnp.log(along_x) - jnp.log(along_y)))
+    return jnp.where(jnp.abs(unlike) > np.log(LINES), jnp.where(unlike > 0, 1.0, 2.0), 0.0)
+
+
+@jax.custom_batching.custom_vmap
+def _most_unlike(x: Array) -> Array:
+    """x of the member of a batch that is furthest from zero, so that a branch on it stays a branch under `vmap`."""
+    return x
+
+
+@_most_unlike.def_vmap
+def _(_, batched, x):
+    return _most_unlike(x[jnp.argmax(jnp.abs(x))] if batched[0] else x), False
 
 
 def _level(conductance: tuple[Array, Array], loss: Map, weight: Map, periodic: tuple[bool, bool]) -> Level:
@@ -166,30 +199,72 @@ def _prolong(z: Map, level: Level, go: Array) -> Map:
     return _smooth_transfer(_stage(go, lambda z: _smooth_transfer(z, level, 0), z), level, 1)
 
 
-def _cycle(ready: Preconditioner, depth: int, r: Map, go: Array) -> Map:
+def _cycle(ready: Preconditioner, depth: int, r: Map, go: Array, lines: Array) -> Map:
     level, ground = ready.hierarchy.levels[depth], ready.grounds[depth]
     if depth == len(ready.grounds) - 1:
         return (ready.inverse @ r.reshape(-1)).reshape(r.shape)
-    inverse = 1.0 / jnp.where(ground > 0, ground, 1.0)
-    z = _smooth(level, ground, inverse, r, None, go)
+    z = _smooth(level, ground, r, None, go, lines)
     residual = _stage(go, lambda z: r - level.apply(z, ground), z)
-    coarse = _cycle(ready, depth + 1, _restrict(residual, level, go), go)
+    coarse = _cycle(ready, depth + 1, _restrict(residual, level, go), go, lines)
     z = _stage(go, lambda z: z + _prolong(coarse, level, go), z)
-    return _smooth(level, ground, inverse, r, z, go)
+    return _smooth(level, ground, r, z, go, lines)
 
 
-def _smooth(level: Level, ground: Map, inverse: Map, r: Map, z: Map | None, go: Array) -> Map:
+def _smooth(level: Level, ground: Map, r: Map, z: Map | None, go: Array, lines: Array) -> Map:
+    """For what the coarser levels cannot see: two Chebyshev steps by points, or one by the lines of an axis."""
+    diagonal = jnp.where(ground > 0, ground, 1.0)
+
+    def points(r, z=None):
+        return _chebyshev(level, ground, 1.0 / diagonal, r, z, go)
+
+    def along(r, z=None):
+        left = r if z is None else r - level.apply(z, ground)
+        x, y = (lambda r, axis=axis: _by_lines(level, diagonal, axis, r) for axis in (1, 0))
+        step = lax.cond(lines == 1, x, y, left)
+        return step / CENTRE if z is None else z + step / CENTRE
+
+    return lax.cond(lines > 0, along, points, *((r,) if z is None else (r, z)))
+
+
+def _chebyshev(level: Level, ground: Map, inverse: Map, r: Map, z: Map | None, go: Array) -> Map:
     """Two Chebyshev steps for the spectrum [0.5, 2] of the Jacobi-scaled operator (Saad, Iterative Methods, 12.3.2)."""
-    centre, half = 1.25, 0.75
-    rho = half / centre
+    half = 0.75
+    rho = half / CENTRE
     after = 1.0 / (2.0 / rho - rho)
     if z is None:
-        z = step = inverse * r / centre
+        z = step = inverse * r / CENTRE
     else:
-        step = _stage(go, lambda z: inverse * (r - level.apply(z, ground)) / centre, z)
+        step = _stage(go, lambda z: inverse * (r - level.apply(z, ground)) / CENTRE, z)
         z = z + step
     correction = _stage(go, lambda z: (2.0 * after / half) * inverse * (r - level.apply(z, ground)), z)
     return z + after * rho * step + correction
+
+
+def _by_lines(level: Level, diagonal: Map, axis: int, r: Map) -> Map:
+    """The solution along each line of one axis, all others held at zero.
+
+    A line that closes on itself is an open one and w (e₁ − eₙ)(e₁ − eₙ)ᵀ, w the conductance that closes it: the formula
+    of Sherman and Morrison.
+    """
+    count = level.weight.shape[axis]
+    if count < 3:
+        return r / diagonal
+    c, diagonal, r = (m.T if axis == 0 else m for m in (level.conductance[axis], (1 + LEAK) * diagonal, r))
+    closed = level.periodic[axis]
+    inner = c[:, : count - 1]
+    right = r[..., None]
+    if closed:
+        w = c[:, -1:]
+        diagonal = diagonal.at[:, :1].add(-w).at[:, -1:].add(-w)
+        seam = jnp.zeros_like(r).at[:, 0].set(1.0).at[:, -1].set(-1.0)
+        right = jnp.stack([r, seam], axis=-1)
+    lower, upper = jnp.pad(-inner, ((0, 0), (1, 0))), jnp.pad(-inner, ((0, 0), (0, 1)))
+    out = lax.linalg.tridiagonal_solve(lower, diagonal, upper, right)
+    z = out[..., 0]
+    if closed:
+        q = out[..., 1]
+        z = z - w * (z[:, :1] - z[:, -1:]) / (1.0 + w * (q[:, :1] - q[:, -1:])) * q
+    return z.T if axis == 0 else z
 
 
 def _stage(go: Array, function, field: Map) -> Map:
