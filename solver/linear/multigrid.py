@@ -213,9 +213,10 @@ def _cycle(ready: Preconditioner, depth: int, r: Map, go: Array, lines: Array) -
 def _smooth(level: Level, ground: Map, r: Map, z: Map | None, go: Array, lines: Array) -> Map:
     """For what the coarser levels cannot see: two Chebyshev steps by points, or one by the lines of an axis."""
     diagonal = jnp.where(ground > 0, ground, 1.0)
+    inverse = 1.0 / diagonal  # once for all iterations, not within a branch
 
     def points(r, z=None):
-        return _chebyshev(level, ground, 1.0 / diagonal, r, z, go)
+        return _chebyshev(level, ground, inverse, r, z, go)
 
     def along(r, z=None):
         left = r if z is None else r - level.apply(z, ground)
