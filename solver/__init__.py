@@ -5,8 +5,8 @@ from excidiff.solver.emission import Emission
 from excidiff.solver.grid import Grid
 from excidiff.solver.light import Pulse, Sampled
 from excidiff.solver.medium import Medium, Surface
-from excidiff.solver.reabsorption import along_film, through_film
 from excidiff.solver.mixture import mixture
+from excidiff.solver.reabsorption import along_film, through_film
 from excidiff.solver.scan import Scan, raster_scan
 from excidiff.solver.solution import InputError, Result, Solution, SolverError
 from excidiff.solver.source import Spot, gaussian_spot
@@ -37,8 +37,8 @@ __all__ = [
     "along_film",
     "evolve",
     "gaussian_spot",
-    "pulse_train",
     "mixture",
+    "pulse_train",
     "raster_scan",
     "steady_state",
     "through_film",

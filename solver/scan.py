@@ -118,6 +118,8 @@ def way(medium: Medium, moving: bool, edges) -> tuple[str, str]:
         return "batch", "the detector moves with the spot: each position is a solve of its own"
     if not medium.linear or (medium.emission is not None and medium.emission.bimolecular is not None):
         return "batch", "the light is not proportional to the source: each position is a solve of its own"
+    if medium.disorder is not None and medium.disorder.mobility != "constant":
+        return "batch", "mobility falls as excitons relax: each position is a solve of its own"
     if edges is not None and (medium.traps or medium.landscape is not None):
         return "batch", "intervals in a film with traps or a landscape: each position is an evolution of its own"
     return "adjoint", "the film is linear and the detector stands still: one solve serves all positions"
@@ -130,7 +132,8 @@ def importance_map(medium: Medium, detector: Map, grid: Grid, *, edges=None, rto
         one = jnp.ones_like(detector)
         held = kinetics(medium).trapped(one, nothing_trapped(medium, one), jnp.zeros((), one.dtype))
         weight = weight * medium.emission.rate(one, None, held, medium.traps)
-    dark = eqx.tree_at(lambda m: m.emission, medium, None, is_leaf=lambda leaf: leaf is None)
+    # Nothing here depends on the energies, which all move alike.
+    dark = eqx.tree_at(lambda m: (m.emission, m.disorder), medium, (None, None), is_leaf=lambda leaf: leaf is None)
     # Without a landscape the operator is symmetric in n, too: what sees and what shines may change places.
     if edges is not None:
         return time_integral(dark, weight, grid, edges=edges, rtol=rtol, throw=throw)
