@@ -32,8 +32,8 @@ def mixture(solve: Callable[[Medium, Any], Solution], populations: Sequence[tupl
 
     Density and emission are sums; `.trapped_by_species` has the species of one population behind those of another;
     `.result` is the first failure, of `.stats` each figure the largest; `.by_energy` is left out, since unlike films
-    have unlike bins. Shares and films may be traced and differentiated. Raises `InputError` for no populations, a negative share, shares that do not add up to one, and
-    populations of which only some say how they emit.
+    have unlike bins. Shares and films may be traced and differentiated. Raises `InputError` for no populations, a
+    negative share, shares that do not add up to one, and populations of which only some say how they emit.
     """
     pairs = [(as_number("mixture(populations=…): a share", share, zero="always"), film) for share, film in populations]
     if not pairs:
