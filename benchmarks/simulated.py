@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import fminbound
 from scipy.special import ndtr
 
 from benchmarks.problems import edges
@@ -70,6 +71,13 @@ class Held:
         """The same counts in blocks of so many pixels along every axis; what fills no block joins the last one."""
         return Held(gathered(self.counts, blocks), gathered(self.expected, blocks), self.fitted)
 
+    def rings(self, width: float = 2.0) -> "Held":
+        """The same counts of an image in rings about its middle, `width` pixels wide."""
+        y, x = (np.arange(n) - (n - 1) / 2 for n in self.counts.shape)
+        ring = (np.hypot(x[None, :], y[:, None]) / width).astype(int).ravel()
+        counts, expected = (np.bincount(ring, values.ravel()) for values in (self.counts, self.expected))
+        return Held(counts, expected, self.fitted)
+
 
 def gathered(values: np.ndarray, blocks: tuple[int, ...]) -> np.ndarray:
     """Sums over blocks."""
@@ -83,6 +91,20 @@ def scale(counts: list[np.ndarray], shapes: list[np.ndarray], backgrounds: list[
     """The one factor that gives all `shapes` together, each on its background per pixel, as many photons as counted."""
     photons = sum(float(c.sum()) - b * c.size for c, b in zip(counts, backgrounds, strict=True))
     return photons / sum(float(shape.sum()) for shape in shapes)
+
+
+def scale_and_background(counts: np.ndarray, shape: np.ndarray) -> tuple[float, float]:
+    """The likeliest a, b of a shape + b. At the optimum as many photons are expected as were counted."""
+
+    def scaled(b: float) -> float:
+        return scale([counts], [shape], [b])
+
+    def cost(b: float) -> float:
+        expected = scaled(b) * shape + b
+        return float((expected - counts * np.log(expected)).sum())
+
+    b = float(np.asarray(fminbound(cost, 0.0, 0.9 * counts.mean())))
+    return scaled(b), b
 
 
 class Quarter(NamedTuple):
@@ -239,4 +261,5 @@ def wrapped_decay(truth: dict[str, Any], bins: np.ndarray, step: float = 0.01) -
         found = time_integral(Medium(1.0, lifetime), pulse, one, edges=gates, period=period)
         light += np.asarray(found.density)[:, 0, 0] / lifetime
     cells = truth["pulse_at_ns"] + np.asarray(gates)
-    return sum(spread(cells + k * period, bins, truth["irf_fwhm_ns"]) @ light for k in (-1, 0, 1))
+    around = [spread(cells + k * period, bins, truth["irf_fwhm_ns"]) @ light for k in (-1, 0, 1)]
+    return np.sum(around, axis=0)
