@@ -42,7 +42,7 @@ class Evolution:
     initial: np.ndarray
     times: np.ndarray
     density: Callable[[np.ndarray], np.ndarray]
-    generation: np.ndarray | None = None
+    generation: np.ndarray | Callable | None = None
     averaged: bool = False
 
 
