@@ -44,7 +44,7 @@ def draw(profiles: list[np.ndarray]):
     shades = [str(shade) for shade in np.linspace(0.75, 0.0, len(profiles))]
     for profile, shade in zip(profiles, shades, strict=True):
         left.plot(GRID.x, profile / profile.max(), color=shade)
-    left.text(0.75, 0.5, "brighter is darker here", fontsize=9)
+    left.text(0.75, 0.5, "the darker the line,\nthe brighter the laser", fontsize=9)
     left.set(xlim=(-1.6, 1.6), xlabel="position (µm)", ylabel="density, as a share of the peak")
     peak = [profile.max() for profile in profiles]
     right.semilogx(peak, [width(profile) for profile in profiles], "o-", color="#0072b2")

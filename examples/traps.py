@@ -72,7 +72,7 @@ def main() -> None:
         after = np.interp(5.0, TIMES, response["decay"])
         print(f"{peak:12.0f} {100 * response['filling']:19.1f} % {after:22.3f} {response['periods']:14d}")
     held = 1 / (float(TRAPS.release) + 1 / float(TRAPS.lifetime))
-    print(f"\nA trap holds its exciton for {held:.0f} ns, longer than a period; the state that recurs is a fixed point.")
+    print(f"\nA trap holds its exciton for {held:.0f} ns, longer than a period: pulses are not alone.")
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         draw(found).savefig(folder / "traps.png", dpi=110)

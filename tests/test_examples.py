@@ -8,7 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from examples import deconvolved_length, frap, quencher
+from examples import annihilation, deconvolved_length, disorder, frap, quencher
+from excidiff.solver import Grid, gaussian_spot, steady_state
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +24,27 @@ def test_films(width: float, naive: float, full: float):
     """The published widths: deconvolved length to the digits quoted, diffusion length by independent quadrature."""
     assert float(deconvolved_length.deconvolved(width)) == pytest.approx(naive, abs=5e-4)
     assert float(deconvolved_length.length_of(width)) == pytest.approx(full, abs=5e-3)
+
+
+def test_annihilation_narrows_a_spot_to_the_root_of_the_laser():
+    """The brightest of the page, 500 times beyond B n = 1/τ, is 1 % wider than √2 times the laser."""
+    light = gaussian_spot(annihilation.GRID, fwhm=annihilation.LASER, total=annihilation.INTENSITIES[-1])
+    density = np.asarray(steady_state(annihilation.FILM, light, annihilation.GRID).density)
+    found = annihilation.width(density[annihilation.GRID.shape[0] // 2])
+    assert found == pytest.approx(np.sqrt(2) * annihilation.LASER, rel=0.02)
+
+
+def test_the_rim_reddens_where_all_energies_move_alike():
+    """On a coarse grid and few bins: many meV with one mobility, and a tenth of that where it falls."""
+    grid, shifts = Grid((1, 33), 0.12), {}
+    for mobility in ("constant", "hops"):
+        film = disorder.film(mobility)
+        solution = steady_state(film, gaussian_spot(grid, fwhm=0.3), grid)
+        shares = np.asarray(solution.by_energy)[:, 0]
+        energy = np.asarray(solution.energies) @ shares / shares.sum(0)
+        shifts[mobility] = energy[16] - energy[25]
+    assert shifts["constant"] > 5
+    assert abs(shifts["hops"]) < 0.3 * shifts["constant"]
 
 
 def test_width_and_length_are_inverse():
