@@ -125,7 +125,7 @@ class System(eqx.Module):
     def expected(self) -> Array:
         """A thousandth of the excitons that a pulse is yet to bring: before it, errors count beside these."""
         dose = getattr(self.light, "dose", None)
-        return jnp.zeros(()) if dose is None else 1e-3 * jnp.sum(jnp.abs(dose))
+        return jnp.zeros((), self.operator.loss.dtype) if dose is None else 1e-3 * jnp.sum(jnp.abs(dose))
 
     def gone(self, u: State) -> Array:
         """Excitons that leave the film, free or trapped, per ns and over the cell area, beyond the shared loss."""

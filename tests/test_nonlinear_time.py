@@ -46,6 +46,17 @@ def test_annihilation(rtol: float):
     assert_allclose(uniform(found.density), formulas.annihilated(TIMES, N0, lifetime=TAU, annihilation=1e-3), rtol=rtol)
 
 
+def test_single_precision():
+    """In float32 throughout, also where JAX's default is float64."""
+    film = Medium(*np.float32([D, TAU]), annihilation=np.float32(1e-3))
+    found = evolve(
+        film, np.float32(N0) * jnp.ones((1, 1), jnp.float32), Grid((1, 1), np.float32(0.1)), np.float32(TIMES)
+    )
+    assert found.density.dtype == np.float32
+    expected = formulas.annihilated(TIMES, N0, lifetime=TAU, annihilation=1e-3)
+    assert_allclose(found.density[:, 0, 0], expected, rtol=1e-4)
+
+
 def test_auger():
     """Entry 21."""
     found = evolve(Medium(D, TAU, auger=1e-6), N0 * ONES, GRID, TIMES)
