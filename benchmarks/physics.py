@@ -127,7 +127,7 @@ def anisotropy_case(rounds: int, n: int = 256) -> list[dict]:
     h = float(grid.spacing[0])
     contenders = {"isotropic": (plain, grid)}
     for ratio in (10, 100):
-        d = (plain.diffusivity, plain.diffusivity / ratio)
+        d = (plain.diffusivity, jnp.asarray(plain.diffusivities[1]) / ratio)
         slow = Medium(d, plain.lifetime, plain.landscape, plain.temperature)
         contenders[f"diffusivity {ratio}:1"] = (slow, grid)
         contenders[f"spacing {ratio}:1"] = (plain, Grid(grid.shape, (h * ratio**0.5, h / ratio**0.5)))

@@ -92,7 +92,7 @@ class Medium(eqx.Module):
         diffusivity,
         lifetime,
         landscape=None,
-        temperature=295.0,
+        temperature: Any = 295.0,
         surface=None,
         *,
         annihilation=None,

@@ -55,9 +55,13 @@ def _sum(solutions: list[Solution]) -> Solution:
     held = [one.trapped_by_species for one in solutions if one.trapped_by_species is not None]
     light = [one.emission for one in solutions if one.emission is not None]
     return Solution(
-        sum(one.density for one in solutions),
+        _added([one.density for one in solutions]),
         first,
         lax.stop_gradient(stats),
         jnp.concatenate(held) if held else None,
-        sum(light) if light else None,
+        _added(light) if light else None,
     )
+
+
+def _added(fields: list[Array]) -> Array:
+    return jnp.sum(jnp.stack(fields), axis=0)

@@ -13,7 +13,7 @@ vectors with the map. Where the film is not linear, or the detector moves with t
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -61,7 +61,7 @@ def raster_scan(
     medium: Medium,
     spot: Spot | Callable[[Array], Map],
     grid: Grid,
-    positions: Float[Array, "positions 2"],
+    positions: Float[Array, "positions 2"] | np.ndarray,
     *,
     detector: Map | Callable[[Array], Map] | None = None,
     edges: Float[Array, " edges"] | None = None,
@@ -148,6 +148,7 @@ def importance_map(medium: Medium, detector: Map, grid: Grid, *, edges=None, rto
 def _transposed(medium: Medium, weight: Map, grid: Grid, rtol: float) -> Solution:
     """A⁻ᵀ w. The landscape turned over takes φ to 1/φ and leaves A_v as it is: residuals count as shares of Σ|w|."""
     operator = assemble(medium, grid)
+    assert operator.potential is not None
     over = eqx.tree_at(lambda a: a.potential, operator, -operator.potential)
     v, effort = elliptic.solve(over, build(operator), over.symmetric(weight), rtol=rtol)
     found = over.density(v)
@@ -190,7 +191,7 @@ def _weigh_each(importance: Array, light: Callable, grid: Grid, positions: Array
 
 
 @eqx.filter_jit
-def _batch(medium: Medium, light, grid: Grid, positions: Array, detector, edges, rtol) -> Solution:
+def _batch(medium: Medium, light, grid: Grid, positions: Array, detector: Any, edges, rtol) -> Solution:
     """A solve for each position, its signals as the `.density`; those that failed are NaN."""
 
     @jax.checkpoint  # in reverse each solve is done again, so that not all of them are held at once
@@ -201,7 +202,7 @@ def _batch(medium: Medium, light, grid: Grid, positions: Array, detector, edges,
         else:
             found = time_integral(medium, source, grid, edges=edges, rtol=rtol, throw=False)
         seen = found.density if found.emission is None else found.emission
-        collected = detector(position) if callable(detector) else detector
+        collected: Any = detector(position) if callable(detector) else detector
         signal = grid.cell_area * jnp.einsum("...ij,ij->...", seen, collected.astype(seen.dtype))
         return signal, found.result, found.stats
 
@@ -235,14 +236,14 @@ class _Light(eqx.Module):
         return gaussian_spot(self.grid, fwhm=self.spot.fwhm, total=self.spot.total, centre=self.centre(position))
 
 
-def _light(spot, grid: Grid) -> Callable[[Array], Map]:
+def _light(spot: Any, grid: Grid) -> Callable[[Array], Map]:
     """The light as a function of the position, or an `InputError`."""
     if isinstance(spot, Spot):
         check_width("Spot", spot.fwhm)
         return _Light(*jax.tree.map(jnp.asarray, (spot, grid)))
     if not callable(spot):
         raise InputError(f"raster_scan(spot={spot!r:.60}): expected a Spot, or a function of (x, y) that gives a map")
-    return spot
+    return cast(Callable[[Array], Map], spot)
 
 
 def _gives(name: str, function: Callable[[Array], Map], grid: Grid, positions: Array) -> Any:

@@ -1,6 +1,6 @@
 """Where the excitons start: light integrated over the cells of a grid."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +22,7 @@ class Spot(NamedTuple):
     total: float | Float[Array, ""] = 1.0
 
 
-def gaussian_spot(grid: Grid, *, fwhm, total=1.0, centre=(0.0, 0.0)) -> Float[Array, "rows columns"]:
+def gaussian_spot(grid: Grid, *, fwhm, total: Any = 1.0, centre: Any = (0.0, 0.0)) -> Float[Array, "rows columns"]:
     """A Gaussian spot averaged over each cell, so that its sum times the cell area is `total`.
 
     `fwhm`: µm. `total`: excitons/ns as a generation, excitons as an initial state. `centre`: (x, y), µm. Periodic

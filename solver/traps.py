@@ -6,6 +6,8 @@ with the density m of the trapped ones. Each captured exciton leaves the free on
 Where m ≪ N_t only the product k_t N_t can be seen, and the film is linear: `Traps.linear`.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +32,7 @@ class Traps(eqx.Module):
     lifetime: Field
     linear_rate: Field | None
 
-    def __init__(self, density, capture, release=0.0, lifetime=np.inf, *, linear_rate=None):
+    def __init__(self, density, capture, release: Any = 0.0, lifetime: Any = np.inf, *, linear_rate: Any = None):
         if linear_rate is None:
             density = as_field("Traps(density=…)", density, zero="always")
             capture = as_field("Traps(capture=…)", capture, zero="always")
@@ -42,7 +44,7 @@ class Traps(eqx.Module):
         self.lifetime = as_field("Traps(lifetime=…)", lifetime, infinite=True)
 
     @classmethod
-    def linear(cls, rate, release=0.0, lifetime=np.inf) -> "Traps":
+    def linear(cls, rate, release: Any = 0.0, lifetime: Any = np.inf) -> "Traps":
         """Traps that never fill: `rate` = k_t N_t in 1/ns, a number or a map; the rest as above."""
         return cls(None, None, release, lifetime, linear_rate=rate)
 
