@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from examples import annihilation, deconvolved_length, disorder, frap, quencher
+from examples import annihilation, deconvolved_length, disorder, frap, quencher, rim_redshift
 from excidiff.solver import Grid, gaussian_spot, steady_state
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,3 +115,18 @@ def test_the_error_of_a_diffusivity_behind_a_quencher():
         pulls.append((found.fit.values[0] - 500.0) / found.errors[0])
     assert abs(np.mean(pulls)) < 3 / np.sqrt(40)
     assert abs(np.std(pulls) - 1) < 3 / np.sqrt(80)
+
+
+def test_what_cannot_redden_a_rim():
+    """Linear traps, with and without release, and a way through the film: the same everywhere, to rounding."""
+    assert abs(rim_redshift.linear_traps(0.0, cells=16).shift) < 1e-9
+    assert abs(rim_redshift.linear_traps(0.1, cells=16).shift) < 1e-9
+    assert abs(rim_redshift.straight_out(1.0, cells=16).shift) < 1e-9
+
+
+def test_relaxation_reddens_a_rim():
+    """VERIFICATION entry 23: some meV; at most σ²/kT = 9.8 meV, which is 2.1 nm, and none without time to relax."""
+    found = rim_redshift.relaxation(15.8, bins=12, cells=24)
+    assert 0.5 < found.shift < float(rim_redshift.redder(-9.8))
+    assert rim_redshift.relaxation(15.8, rate=1e-3, bins=12, cells=24).shift < 0.01
+    assert [round(float(rim_redshift.lower(shift)), 1) for shift in rim_redshift.PUBLISHED] == [3.7, 5.5, 12.9]
