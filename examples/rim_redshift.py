@@ -91,8 +91,8 @@ def quarter(cells: int) -> tuple[Grid, Any]:
 
 def unfolded(light, weighted, grid: Grid) -> Profile:
     """The profile in a film of which these maps are a `quarter`."""
-    whole = (np.pad(field, [(n, 0) for n in grid.shape], "symmetric") for field in (light, weighted))
-    return profile(*whole, grid.spacing[0])
+    light, weighted = (np.pad(field, [(n, 0) for n in grid.shape], "symmetric") for field in (light, weighted))
+    return profile(light, weighted, grid.spacing[0])
 
 
 # Relaxation
@@ -304,8 +304,9 @@ ACCOUNT = """
   50 meV: the rim is reached by those still hot, and is bluer if hops are few. The intensity does not matter.
 - Traps can only if they fill, and catch much: to the red, at most {depth:.3f} nm per meV of their depth if they catch
   30 %. Much brighter or fainter light takes the shift away. Linear ones cannot, whether or not they release.
-- Reabsorption can only along the film: 0.8 and 1.2 nm if about a tenth of the guided light is scattered out per µm; 2.8
-  is out of reach below this edge. It lengthens the light's tail and goes on beyond the rim. Through the film it cannot.
+- Reabsorption can only along the film: 0.8 and 1.2 nm if about a tenth of the guided light is scattered out per µm and
+  the edge rises to 3·10⁴ per cm; 2.8 nm are out of reach below this edge. It lengthens the light's tail and goes on
+  beyond the rim. Through the film it cannot.
 - A hill can, hardly higher than the shift itself, only if the laser always stands on one, or makes it; in a valley the
   shift is to the blue. Random landscapes can on the average of many places, {rough:.0f} meV for 1.2 nm; single places
   differ by {scatter:.1f} nm, and at {blue:.0f} % of them the rim is bluer than the centre."""
@@ -330,8 +331,9 @@ def draw(found: dict[str, list[Sweep]]) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12.6, 7.8), layout="constrained")
-    layout = [["relaxation", "traps that fill", "light"], ["reabsorption", "landscape", "energy"]]
-    panels = figure.subplot_mosaic(layout)
+    panels = figure.subplot_mosaic(
+        [["relaxation", "traps that fill", "light"], ["reabsorption", "landscape", "energy"]]
+    )
     tuned = [(name, name, "-", drawn[0]) for name, drawn in found.items()]
     tuned[-1] = ("landscape", "a hill, 0.6 µm wide", "-", found["landscape"][0])
     for name, label, line, sweep in [*tuned, ("landscape", "random landscapes", "--", found["landscape"][2])]:
