@@ -1,12 +1,14 @@
-"""What nonlinear, scanned, differentiated and anisotropic films cost: `python -m benchmarks.physics`.
+"""What traps, annihilation, energies, trains, scans, derivatives and anisotropy cost: `python -m benchmarks.physics`.
 
-Options: -o FILE, --cases N1 N2 N3 N4 N5, --rounds …
+Options: -o FILE, --cases N1 N2 N3 N4 N5 N6 N7, --rounds …
 
-N1  nonlinear steady state, 512², at 1, 10³ and 10⁶ times its onset      against its linear solve, at most 10 ×
+N1  nonlinear steady state, 512², at 1, 10³ and 10⁶ times its onset      against its linear solve, at most 8 ×
 N2  raster scan, 30 × 30 positions, fixed detector, 256² and 512²        against one solve, at most 5 ×
 N3  value and gradient of a nonlinear steady state, 256²                 against its value, at most 2 ×
 N4  value and gradient of an evolution, linear and not, 128²             against its value, at most 4 ×
 N5  Dy/Dx or spacing 10:1 and 100:1, 256²                                iterations, at most 20 and 30
+N6  pulse train in its periodic state, traps that remember 8 periods     against one period, at most 20 ×
+N7  32 energy bins, 256², D for all; D by hops, ντ = 10                  against one solve, at most 40 and 120 ×
 
 All on the rough film of `problems.random_film`. Contenders take turns as in `benchmarks.performance`; ratios are of
 medians. The onset of a loss is the density at which it takes as much as n/τ.
@@ -25,7 +27,7 @@ import numpy as np
 from benchmarks import problems
 from benchmarks.performance import Contender, cast, take_turns
 from benchmarks.provenance import RESULTS, environment, source_hash, write_json
-from excidiff.solver import Grid, Medium, Spot, Traps, evolve, raster_scan, steady_state
+from excidiff.solver import Disorder, Grid, Medium, Spot, Traps, evolve, pulse_train, raster_scan, steady_state
 
 ONSET = 1e3
 """Excitons per µm² at which each of the losses below matters as much as 1/τ = 0.2/ns."""
@@ -142,12 +144,44 @@ def anisotropy_case(rounds: int, n: int = 256) -> list[dict]:
     return found
 
 
+def train_case(rounds: int, n: int = 96, period: float = 25.0) -> list[dict]:
+    """N6: the state that recurs, and the period after a pulse of it, against such a period alone."""
+    traps = Traps(density=ONSET, capture=1 / (problems.TAU * ONSET), release=0.001, lifetime=8 * period)
+    medium, source, grid = film(n, (0.6, 0.2, 0.5), traps=traps)
+    pulse, times = problems.TAU * ONSET * source, np.array([period])
+    start = pulse_train(medium, pulse, grid, period=period, times=np.zeros(1))
+    held = jnp.asarray(start.trapped_by_species)[:, 0]
+
+    def one():
+        return evolve(medium, start.density[0], grid, times, trapped=held).density
+
+    def train():
+        return pulse_train(medium, pulse, grid, period=period, times=times).density
+
+    case = take_turns({"period": call(one), "train": call(train)}, rounds)
+    periods = int(start.stats["periods"])
+    return [{"n": n, "periods": periods, "ratios": against("period", case), "contenders": case}]
+
+
+def energy_case(rounds: int, n: int = 256) -> list[dict]:
+    """N7: all bins of a disordered film."""
+    plain, source, grid = film(n)
+    contenders = {"solve": call(steady_state, plain, source, grid)}
+    for mobility in ("constant", "hops"):
+        disorder = Disorder(25.0, 10 / problems.TAU, bins=32, mobility=mobility)
+        contenders[mobility] = call(steady_state, film(n, disorder=disorder)[0], source, grid)
+    case = take_turns(contenders, rounds)
+    return [{"n": n, "ratios": against("solve", case), "contenders": case}]
+
+
 CASES = {
     "N1": nonlinear_case,
     "N2": scan_case,
     "N3": steady_gradients,
     "N4": time_gradients,
     "N5": anisotropy_case,
+    "N6": train_case,
+    "N7": energy_case,
 }
 
 

@@ -15,7 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from excidiff.solver import Emission, Grid, Medium, Surface, Traps, evolve, gaussian_spot, steady_state, time_integral
+from excidiff.solver import (
+    Disorder,
+    Emission,
+    Grid,
+    Medium,
+    Surface,
+    Traps,
+    evolve,
+    gaussian_spot,
+    steady_state,
+    time_integral,
+)
 from excidiff.solver import march as marching
 from excidiff.solver.kinetics import kinetics
 from excidiff.solver.light import Steady
@@ -57,6 +68,7 @@ REACTIONS = {
     "radiative": 0.1 * np.exp(0.3 * np.cos(X)),
     "yield": 0.4,
 }
+ENERGIES = {"disorder": 20.0, "relaxation": 0.8}
 LENGTHS = {"centre_x": 0.3, "centre_y": 0.3, "linear_release": 2.5}
 """What 100 % means for a coordinate, µm, and for a rate that matters little."""
 
@@ -91,7 +103,7 @@ def reactive(p: dict, medium: Medium) -> Medium:
     """The same film with annihilation, Auger recombination, traps that fill and traps that do not, and its light."""
     filling = Traps(p["trap_density"], p["capture"], p["release"], p["trap_lifetime"])
     traps = (filling, Traps.linear(p["trapping_rate"], p["linear_release"], p["linear_lifetime"]))
-    law = Emission(p["radiative"], 0.5 * p["annihilation"], 0.3, p["yield"])
+    law = Emission(p["radiative"], 0.5 * p["annihilation"], 0.3, p["yield"]) if "radiative" in p else None
     return Medium(
         medium.diffusivity,
         medium.lifetime,
@@ -122,6 +134,16 @@ def steady_round(p: dict) -> jax.Array:
     grid, light = grid_and_light(p, periodic=(True, False))
     medium = film(p, Surface(left=p["velocity"], right=jnp.asarray(jnp.inf)))
     return score(steady_state(medium, light, grid, rtol=1e-13).density)
+
+
+def steady_energies(p: dict, mobility: str) -> jax.Array:
+    """Every bin of a disordered film."""
+    grid, light = grid_and_light(p)
+    disorder = Disorder(p["disorder"], p["relaxation"], bins=4, mobility=mobility)
+    film = eqx.tree_at(lambda m: m.disorder, rough(p), disorder, is_leaf=lambda leaf: leaf is None)
+    found = steady_state(film, light, grid, rtol=1e-13)
+    tilt = jnp.linspace(0.5, 1.5, 4)[:, None, None]
+    return score(tilt * found.by_energy) + (found.energies @ found.by_energy.sum((1, 2)) / 1000) ** 2
 
 
 def steady_uniform(p: dict) -> jax.Array:
@@ -178,6 +200,11 @@ LOSSES: dict[str, tuple[Callable[[dict], jax.Array], dict]] = {
     "time, maps": (frozen_frames, VARIED),
     "gates, maps": (frozen_frames, without(VARIED, "generation")),
     "steady, nonlinear": (steady, STEADY | REACTIONS),
+    "steady, energies": (
+        partial(steady_energies, mobility="constant"),
+        without(STEADY | REACTIONS | ENERGIES, "radiative", "yield"),
+    ),
+    "steady, hops": (partial(steady_energies, mobility="hops"), STEADY | ENERGIES),
     "time, nonlinear": (frozen_frames, VARIED | REACTIONS),
     "gates, nonlinear": (frozen_frames, without(VARIED, "generation") | REACTIONS),
 }
