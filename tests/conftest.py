@@ -12,6 +12,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """What one module compiled the next has no use for, and a process may map only so much code: it would crash."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """Folder of the measured and simulated data: EXCIDIFF_DATA, by default ../shared/data."""
