@@ -187,8 +187,8 @@ def imbalance(lost: Array, source: Array) -> Array:
 def verdict(density: Array, source: Array, stats: dict, rtol: float) -> Array:
     """The `Result` of a steady solve, as an integer array."""
     return first_failure(
+        (Result.iterations, stats["residual"] > unsolved(rtol, density.dtype)),  # may have made the density NaN
         (Result.not_finite, ~jnp.all(jnp.isfinite(density))),
-        (Result.iterations, stats["residual"] > unsolved(rtol, density.dtype)),
         (Result.imbalance, stats["imbalance"] > unbalanced(rtol, density.dtype)),
         (Result.negative, is_negative(density, source, rtol)),
     )

@@ -124,6 +124,7 @@ def test_what_all_bins_share_needs_no_energies():
     assert_allclose(found.trapped_by_species, plain.trapped_by_species, rtol=1e-8)
 
 
+@pytest.mark.gate
 @BOTH
 def test_nonlinear_films_balance(mobility: str):
     """Each bin by itself: the linear film with the losses at the n found gives the n_k found, to some residuals."""
@@ -161,6 +162,7 @@ def test_energies_cool_with_age(mobility: str):
     assert_allclose(found, exact, atol=1e-4 * np.sum(exact, 1).min())
 
 
+@pytest.mark.gate
 @BOTH
 def test_gates_add_up_to_the_steady_state(mobility: str):
     """Entry 10 in every bin; the tail beyond 80 ns holds e^−16 of the pulse."""
@@ -171,6 +173,7 @@ def test_gates_add_up_to_the_steady_state(mobility: str):
     assert_allclose(gates.by_energy.sum(0), steady.by_energy, rtol=1e-5)
 
 
+@pytest.mark.gate
 def test_in_time_what_all_bins_share_needs_no_energies():
     times = np.array([0.3, 2.0, 9.0])
     plain = evolve(Medium(D, TAU, ENERGY, **NONLINEAR), SPOT, GRID, times)

@@ -37,6 +37,7 @@ def test_a_uniform_film_piles_up_exactly():
     assert_allclose(found[0].sum() / SPOT.sum(), 1 + 0.0067836, rtol=1e-6)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("traps", [Traps.linear(0.4, 0.01, 300.0), Traps.linear(0.4, 0.0, 300.0)])
 def test_linear_traps_pile_up(traps: Traps):
     """Of the whole film the populations are a 2 × 2 problem: (1 − e^{−MT})⁻¹ times one pulse, to 1e-4."""
@@ -58,7 +59,7 @@ def test_filling_traps_come_back():
     assert_allclose(after.density[0] + SPOT, found.density[0], rtol=1e-4)
     assert_allclose(after.trapped[0], found.trapped[0], rtol=1e-4)
     assert found.stats["periods"] <= 20
-    assert found.trapped.sum() > 2 * evolve(film, SPOT, GRID, [PERIOD]).trapped.sum()
+    assert found.trapped.sum() > 1.8 * evolve(film, SPOT, GRID, [PERIOD]).trapped.sum()
 
 
 @pytest.mark.gate
