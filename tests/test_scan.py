@@ -231,12 +231,13 @@ def test_intervals_after_a_pulse(film: Medium, agree: float):
     ids=lambda more: next(iter(more)),
 )
 def test_intervals_in_other_films_take_a_batch(more: dict):
+    """The same steps in two programs: to what their solves, converged to 1e-7 of a step, round differently, 1e-9."""
     film = Medium(0.05, 5.0, **more)
     found = raster_scan(film, Spot(0.3), GRID, POSITIONS[:1], edges=EDGES)
     assert found.path == "batch"
     pulse = gaussian_spot(GRID, fwhm=0.3, centre=POSITIONS[0])
     exact = time_integral(film, pulse, GRID, edges=EDGES).density.sum((1, 2)) * GRID.cell_area
-    assert_allclose(found.signal[:, 0], exact, rtol=1e-12)
+    assert_allclose(found.signal[:, 0], exact, rtol=1e-9)
 
 
 def test_traps_that_only_keep_shine_no_light():
