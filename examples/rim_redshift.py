@@ -106,7 +106,7 @@ def relaxation(width, *, rate=1.0, mobility="constant", bins=24, cells=CELLS) ->
     grid, spot = quarter(cells)
     film = Medium(DIFFUSIVITY, LIFETIME, disorder=Disorder(width, rate, bins, mobility))
     found = steady_state(film, spot, grid)
-    return unfolded(found.density, np.tensordot(found.energies, found.by_energy, 1), grid)
+    return unfolded(found.density, np.tensordot(np.asarray(found.energies), np.asarray(found.by_energy), 1), grid)
 
 
 # Traps with a band of their own
@@ -129,14 +129,14 @@ def traps_that_fill(excitation, *, caught=0.3, depth=DEPTH, cells=CELLS) -> Prof
     film = _with_traps(caught, Traps(1.0, caught / LIFETIME, 0.0, HELD))
     edges = jnp.array([0.0, PERIOD])
     found = time_integral(film, excitation * spot, grid, edges=edges, period=PERIOD, rtol=1e-2)
-    return unfolded(found.emission[0], -depth * found.trapped[0] / HELD, grid)
+    return unfolded(np.asarray(found.emission)[0], -depth * np.asarray(found.trapped)[0] / HELD, grid)
 
 
 def linear_traps(release, *, caught=0.3, cells=CELLS) -> Profile:
     """Traps that never fill, and let go of what they hold at the rate `release`, 1/ns."""
     grid, spot = quarter(cells)
     found = time_integral(_with_traps(caught, Traps.linear(caught / LIFETIME, release, HELD)), spot, grid)
-    return unfolded(found.emission, -DEPTH * found.trapped / HELD, grid)
+    return unfolded(found.emission, -DEPTH * np.asarray(found.trapped) / HELD, grid)
 
 
 # Reabsorption
