@@ -12,13 +12,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from excidiff.solver.field import as_number
+from excidiff.solver.grid import Number
 from excidiff.solver.medium import Medium
 from excidiff.solver.solution import InputError, Result, Solution, is_concrete
 
-Number = float | Float[Array, ""]
 ROUNDING = 1e-4
 """How far from one the shares may add up: published ones have few digits."""
 

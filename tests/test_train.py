@@ -52,7 +52,11 @@ def test_linear_traps_pile_up(traps: Traps):
 
 
 def test_filling_traps_come_back():
-    """`evolve` leads from what recurs to itself; were traps empty at first, 1/(1 − e^{−25/60}) periods would not do."""
+    """`evolve` leads from what recurs to itself, to the tolerance of the steps.
+
+    Traps that forget at k_d + 1/τ_t would hold 1/(1 − e^{−(k_d + 1/τ_t)T}) = 1.67 times what one pulse leaves; what
+    they release and catch again makes it more.
+    """
     film = Medium(D, TAU, annihilation=1e-2, traps=Traps(50.0, 1e-2, 0.02, 60.0))
     found = pulse_train(film, SPOT, GRID, period=PERIOD, times=[0.0])
     after = evolve(film, found.density[0], GRID, [PERIOD], trapped=found.trapped_by_species[:, 0])
