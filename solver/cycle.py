@@ -32,7 +32,7 @@ def recurring(system: System, start: State, pulse: State, period, *, rtol, solve
     hierarchy = build(held.operator)
 
     def steps_from(u):
-        return choose(held, hierarchy, lax.stop_gradient(u), times, **settings, rtol=rtol, max_steps=max_steps)[2]
+        return choose(held, hierarchy, lax.stop_gradient(u), times, **settings, rtol=rtol, max_steps=max_steps).steps
 
     def after_a_period(arguments, constants, u):
         system, pulse, period = arguments

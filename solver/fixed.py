@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jax.scipy.sparse.linalg import gmres
 from jaxtyping import Array, Int
+
+from excidiff.solver.linear.elliptic import SOLUTION
 
 DEPTH = 5
 """How many earlier guesses are mixed."""
@@ -45,6 +48,7 @@ def fixed_point(
     def _(primals, tangents):
         arguments, constants, start = primals
         x, figures = root(arguments, constants, start)
+        x = checkpoint_name(x, SOLUTION)
         _, moved = jax.jvp(lambda arguments: function(arguments, constants, x), (arguments,), (tangents[0],))
 
         def matvec(z):

@@ -2,9 +2,9 @@
 
 Two passes. The first chooses the steps: an error estimate of each, as a share of the excitons present, free ones and
 those in each species of traps each by themselves, is kept below rtol/10 · Δt/(t + Δt), whose sum over a run from the
-first instants to any later time stays below rtol. The second, taken only where a derivative is asked for, replays the
-same fractions of the same intervals as a plain scan, which JAX differentiates in every mode; blocks of √max_steps steps
-are recomputed rather than stored in reverse.
+first instants to any later time stays below rtol. The second, taken only where a derivative is asked for, follows the
+tangent through the same fractions of the same intervals, in blocks of √max_steps steps. A block starts from the state
+that the first pass had there; in reverse its steps are taken once more, and their solutions kept until it is done.
 """
 
 from typing import NamedTuple
@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_derivatives import zero_from_primal
 from jaxtyping import Array, Float, Int
 
 from excidiff.solver.linear import elliptic
+from excidiff.solver.linear.elliptic import SOLUTION
 from excidiff.solver.linear.multigrid import build
 from excidiff.solver.scheme import State, System, expand, stand_still, take_step, watch
 
@@ -47,20 +49,45 @@ def march(system: System, u: State, times, *, rtol, solve_rtol, max_steps: int, 
     """
     hierarchy = lax.stop_gradient(build(system.operator))
     settings = {"solve_rtol": solve_rtol, "integrate": integrate, "square": square}
+    control = settings | {"rtol": rtol, "max_steps": max_steps}
 
     @jax.custom_jvp
     def frames(arguments):
-        out, stats, _ = choose(*arguments, **settings, rtol=rtol, max_steps=max_steps)
-        return out, stats
+        chosen = choose(*arguments, **control, marks=0)
+        return chosen.frames, chosen.stats
 
     @frames.defjvp
     def _(primals, tangents):
-        _, stats, steps = choose(*lax.stop_gradient(primals[0]), **settings, rtol=rtol, max_steps=max_steps)
-        out, dout = jax.jvp(lambda a: replay(*a, steps=steps, **settings), primals, tangents)
-        return (out, stats), (dout, jax.tree.map(jnp.zeros_like, stats))
+        (out, stats, *_), (dout, dstats, *_) = jax.jvp(marked, primals, tangents)
+        return (out, stats), (dout, dstats)
+
+    @jax.custom_jvp
+    def marked(arguments):
+        return choose(*arguments, **control, marks=block_size(max_steps))
+
+    @marked.defjvp
+    def _(primals, tangents):
+        chosen = marked(*primals)
+        dmarks, dframes = follow(primals[0], tangents[0], chosen, **settings)
+        still = jax.tree.map(zero_from_primal, chosen)
+        return chosen, still._replace(marks=dmarks, frames=dframes)
 
     out, stats = frames((system, hierarchy, u, times))
     return out, stats, stats.pop("reached")
+
+
+class Chosen(NamedTuple):
+    """The first pass: frames, stats, the `Steps` taken, and the states at the start of each block of them."""
+
+    frames: Float[Array, "times fields rows columns"]
+    stats: dict[str, Array]
+    steps: Steps
+    marks: Float[Array, "blocks fields rows columns"]
+
+
+def block_size(max_steps: int) -> int:
+    """Steps in a block: where the states at all blocks' starts and the seven of each step of one are fewest in all."""
+    return int(np.ceil(np.sqrt(max_steps / 7)))
 
 
 def _left(system: System, u: State, first: State) -> State:
@@ -69,8 +96,8 @@ def _left(system: System, u: State, first: State) -> State:
     return jnp.where(now < FAINT * then, 0.0, u)
 
 
-def choose(system, hierarchy, u, times, *, solve_rtol, integrate, square, rtol, max_steps):
-    """Step adaptively through all `times`; frames, stats and the `Steps` taken."""
+def choose(system, hierarchy, u, times, *, solve_rtol, integrate, square, rtol, max_steps, marks: int = 0) -> Chosen:
+    """Step adaptively through all `times`; `marks`: how many steps from one kept state to the next, 0 to keep none."""
     count = times.shape[0]
     starts = jnp.concatenate([jnp.zeros(1, times.dtype), times[:-1]])
     lengths = times - starts
@@ -119,11 +146,18 @@ def choose(system, hierarchy, u, times, *, solve_rtol, integrate, square, rtol, 
         here = jnp.where(accepted, state["taken"], max_steps)
         write = jnp.where(ends, frame, count)
         arrived = total if integrate else out.value * jnp.exp(-common * times[frame])
+        now = jnp.where(accepted, _left(system, out.value, u), state["u"])
+        taken = state["taken"] + accepted
+        kept = state["marks"]
+        if marks:
+            mark = jnp.where(accepted & (taken % marks == 0), taken // marks, len(kept))
+            kept = kept.at[mark].set(now, mode="drop")
         return {
             "frame": frame + ends,
             "share": jnp.where(accepted, jnp.where(last, 0.0, share + part), share),
             "dt": jnp.where(dt > 0, proposal, wish),
-            "u": jnp.where(accepted, _left(system, out.value, u), state["u"]),
+            "u": now,
+            "marks": kept,
             "integral": jnp.where(ends, 0.0, jnp.where(accepted, total, state["integral"])),
             "frames": state["frames"].at[write].set(arrived, mode="drop"),
             "steps": Steps(
@@ -132,7 +166,7 @@ def choose(system, hierarchy, u, times, *, solve_rtol, integrate, square, rtol, 
                 state["steps"].share.at[here].set(part, mode="drop"),
                 state["steps"].ends.at[here].set(ends.astype(int), mode="drop"),
             ),
-            "taken": state["taken"] + accepted,
+            "taken": taken,
             "tried": state["tried"] + 1,
             "error": state["error"] + jnp.where(accepted, estimate, 0.0),
             "iterations": state["iterations"] + out.iterations,
@@ -147,6 +181,7 @@ def choose(system, hierarchy, u, times, *, solve_rtol, integrate, square, rtol, 
         "share": jnp.zeros((), u.dtype),
         "dt": _first_step(system, u, rtol, times[-1]),
         "u": u,
+        "marks": jnp.zeros((-(-max_steps // marks) if marks else 0, *u.shape), u.dtype).at[:1].set(u[None]),
         "integral": nothing,
         "frames": jnp.zeros((count, *nothing.shape), u.dtype),
         "steps": steps,
@@ -164,17 +199,56 @@ def choose(system, hierarchy, u, times, *, solve_rtol, integrate, square, rtol, 
     if integrate:  # no interval ends at the first time
         out, reached = out[1:], jnp.maximum(reached - 1, 0)
     stats = {name: value.astype(u.dtype) for name, value in (stats | {"reached": reached}).items()}
-    return out, stats, state["steps"]
+    return Chosen(out, stats, state["steps"], state["marks"])
 
 
-def replay(system, hierarchy, u, times, *, solve_rtol, integrate, square, steps: Steps):
+def replay(system, hierarchy, u, times, *, steps: Steps, **settings):
     """The frames again, through the same steps, as a scan of checkpointed blocks that can be differentiated."""
-    count = times.shape[0]
+
+    def block(carry, part):
+        return _block(system, hierarchy, times, carry, part, u, settings), None
+
+    blocks = _blocks(steps)
+    (_, _, frames), _ = lax.scan(jax.checkpoint(block), _outset(system, u, times, settings), blocks)
+    return frames[1:] if settings["integrate"] else frames
+
+
+def follow(primals, tangents, chosen: Chosen, **settings):
+    """Tangents of the marks and of the frames: linear in `tangents`, block after block from the known states."""
+    system, hierarchy, u, times = primals
+    dsystem, _, du, dtimes = tangents
+
+    def block(carry, part):
+        mark, steps = part
+        before = (mark, *_outset(system, u, times, settings)[1:])  # what was collected before only adds to the rest
+        fixed, moving = (system, times, before), (dsystem, dtimes, carry)
+        _, after = jax.jvp(lambda s, t, c: _block(s, hierarchy, t, c, steps, u, settings), fixed, moving)
+        return after, carry[0]
+
+    start = jax.tree.map(jnp.zeros_like, _outset(system, u, times, settings))
+    (_, _, dframes), dmarks = lax.scan(jax.checkpoint(block), (du, *start[1:]), (chosen.marks, _blocks(chosen.steps)))
+    return dmarks, dframes[1:] if settings["integrate"] else dframes
+
+
+def _outset(system: System, u: State, times, settings: dict):
+    """(u, ∫ w dt, frames) before the first step."""
+    nothing = jnp.zeros_like(watch(system, u, settings["square"]) if settings["integrate"] else u)
+    return u, nothing, jnp.zeros((times.shape[0], *nothing.shape), u.dtype)
+
+
+def _blocks(steps: Steps) -> Steps:
+    size = block_size(steps.share.shape[0])
+    spare = -steps.share.shape[0] % size
+    return jax.tree.map(lambda a: jnp.pad(a, (0, spare)).reshape(-1, size), steps)
+
+
+def _block(system, hierarchy, times, carry, steps: Steps, first: State, settings: dict):
+    """(u, ∫ w dt, frames) after the `steps`; of a run that began with `first`."""
+    integrate, square = settings["integrate"], settings["square"]
+    first, common = lax.stop_gradient(first), system.common
     lengths = jnp.diff(times, prepend=jnp.zeros(1, times.dtype))
-    first, common = lax.stop_gradient(u), system.common
     fastest = lax.stop_gradient(jnp.max(system.operator.diagonal))
     harmless = 1e-3 / jnp.where(fastest > 0, fastest, 1.0)
-    nothing = jnp.zeros_like(watch(system, u, square) if integrate else u)
 
     def one(carry, step):
         def take(carry):
@@ -182,28 +256,26 @@ def replay(system, hierarchy, u, times, *, solve_rtol, integrate, square, steps:
             dt = step.share * lengths[step.frame]
             start = times[step.frame] - (1.0 - step.begin) * lengths[step.frame]
             moving = jnp.where(dt > 0, dt, harmless)
-            out = take_step(system, hierarchy, u, start, moving, rtol=solve_rtol, square=square)
+            out = take_step(system, hierarchy, u, start, moving, rtol=settings["solve_rtol"], square=square)
+            after = out.value, out.integral
             # A step of no length leads nowhere, yet its end may be moved.
-            value, integral = expand(system, u, start, dt, square)
-            value = _left(system, jnp.where(dt > 0, out.value, value), first)
+            still = lax.cond(_in_any_lane(dt <= 0), lambda: expand(system, u, start, dt, square), lambda: after)
+            value, integral = jax.tree.map(lambda a, b: jnp.where(dt > 0, a, b), after, still)
             if integrate:
-                total = total + jnp.exp(-common * start) * jnp.where(dt > 0, out.integral, integral)
-            return value, total, frames
+                total = total + jnp.exp(-common * start) * integral
+            return _left(system, value, first), total, frames
 
         u, total, frames = lax.cond(_in_any_lane(step.share > 0), take, lambda carry: carry, carry)
-        write = jnp.where(step.ends > 0, step.frame, count)
+        write = jnp.where(step.ends > 0, step.frame, times.shape[0])
         frame = total if integrate else u * jnp.exp(-common * times[step.frame])
         frames = frames.at[write].set(frame, mode="drop")
         return (u, jnp.where(step.ends > 0, 0.0, total), frames), None
 
-    size = int(np.ceil(np.sqrt(steps.share.shape[0])))
-    spare = size * size - steps.share.shape[0]
-    blocks = jax.tree.map(lambda a: jnp.pad(a, (0, spare)).reshape(size, size), steps)
-    inner = jax.checkpoint(one)
-    block = jax.checkpoint(lambda carry, part: lax.scan(inner, carry, part))
-    frames = jnp.zeros((count, *nothing.shape), u.dtype)
-    (_, _, frames), _ = lax.scan(block, (u, nothing, frames), blocks)
-    return frames[1:] if integrate else frames
+    kept = jax.checkpoint_policies.save_only_these_names(SOLUTION)
+    taken = _in_any_lane(jnp.any(steps.share > 0))
+    return lax.cond(
+        taken, lambda carry: lax.scan(jax.checkpoint(one, policy=kept), carry, steps)[0], lambda carry: carry, carry
+    )
 
 
 @jax.custom_batching.custom_vmap

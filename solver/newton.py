@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Int
 
 from excidiff.solver.kinetics import Kinetics, Map, Species
@@ -71,6 +72,7 @@ def solve(balance: Balance, hierarchy: Hierarchy, guess: Map, *, rtol: float) ->
     def _(primals, tangents):
         balance, hierarchy, guess = primals
         v, figures = root(balance, hierarchy, guess)
+        v = checkpoint_name(v, elliptic.SOLUTION)
         _, moved = jax.jvp(lambda balance: balance.defect(v), (balance,), (tangents[0],))
         stiffness = balance.shift + balance.slope(v)
         dv = elliptic.solve_tangent(balance.operator, hierarchy, -moved, shift=stiffness, rtol=rtol)

@@ -180,7 +180,7 @@ def frozen_frames(p: dict) -> jax.Array:
     """The replay of `march` with the steps, and the common loss, chosen at VARIED, whatever p is."""
     settings = {"solve_rtol": 1e-13, "integrate": "generation" not in p, "square": "annihilation" in p}
     start = march_arguments({name: jnp.asarray((VARIED | REACTIONS)[name]) for name in p})
-    _, _, steps = marching.choose(*start, **settings, **STEPPING)
+    steps = marching.choose(*start, **settings, **STEPPING).steps
     system, *rest = march_arguments(p)
     system = eqx.tree_at(lambda s: s.common, system, start[0].common)
     frames = marching.replay(system, *rest, **settings, steps=jax.lax.stop_gradient(steps))
@@ -325,7 +325,7 @@ def test_replay_takes_the_steps_that_were_chosen(name: str):
     p = jax.tree.map(jnp.asarray, LOSSES[name][1])
     settings = {"solve_rtol": 1e-13, "integrate": "generation" not in p, "square": False}
     start = march_arguments(p)
-    frames, stats, steps = jax.jit(lambda *a: marching.choose(*a, **settings, **STEPPING))(*start)
+    frames, stats, steps, _ = jax.jit(lambda *a: marching.choose(*a, **settings, **STEPPING))(*start)
     again = jax.jit(lambda steps, *a: marching.replay(*a, **settings, steps=steps))(steps, *start)
     assert stats["steps"] >= 3
     np.testing.assert_allclose(again, frames, rtol=0, atol=1e-12 * float(jnp.abs(frames).max()))

@@ -9,14 +9,18 @@ sum of its magnitudes: Σ|b − (A + s) n| ≤ rtol Σ|b|. What such a solve los
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
 from excidiff.solver.linear.flux import Map, Operator
 from excidiff.solver.linear.multigrid import Hierarchy
 
 MAX_ITERATIONS = 500
+SOLUTION = "solution"
+"""What the solution of a solve is called where JAX is told what to keep for a derivative: all else follows from it."""
 
 
 def unsolved(rtol: float, dtype) -> float:
@@ -42,60 +46,54 @@ def solve(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift=0.0, rto
     A residual that stays too large is told in `Effort`; in a derivative, where nobody looks at it, v is NaN instead.
 
     `shift`: a number or a map, 1/ns. Differentiable in `operator`, `shift` and `rate`, any number of times, forward
-    and in reverse; `hierarchy` and `guess` only steer the way to the solution. `iterations` are for reports alone:
-    mapped derivatives hand back one count for each direction, and a value that depended on it would become as many.
+    and in reverse; `hierarchy` and `guess` only steer the way to the solution.
     """
-    hierarchy, operator_now, shift_now = lax.stop_gradient((hierarchy, operator, shift))
-    start = jnp.zeros_like(rate) if guess is None else lax.stop_gradient(guess)
-    v, count = _solve(operator, hierarchy, rate, shift, rtol, start, jnp.ones((), rate.dtype))
-    v_now, rate_now = lax.stop_gradient((v, rate))
-    return v, Effort(count, _residual(operator_now, rate_now, shift_now, weight_of(operator_now, rate), v_now))
+
+    @jax.custom_jvp
+    def root(operator, hierarchy, rate, shift, start):
+        weight = weight_of(operator, rate)
+        v, count, residual = conjugate_gradients(operator, hierarchy, rate, shift, rtol, weight, start)
+        return v, jnp.stack([count.astype(v.dtype), residual])
+
+    @root.defjvp
+    def _(primals, tangents):
+        operator, hierarchy, rate, shift, _ = primals
+        v, figures = root(*primals)
+        v = checkpoint_name(v, SOLUTION)
+        moving = ((operator, rate, shift), (tangents[0], *tangents[2:4]))
+        _, moved = jax.jvp(lambda operator, rate, shift: operator.apply(v) + shift * v - rate, *moving)
+        dv = solve_tangent(operator, hierarchy, -moved, shift=shift, rtol=rtol)
+        return (v, figures), (dv, jnp.zeros_like(figures))
+
+    start = jnp.zeros_like(rate) if guess is None else guess
+    hierarchy, start = lax.stop_gradient((hierarchy, start))
+    v, figures = root(operator, hierarchy, rate, jnp.asarray(shift, rate.dtype), start)
+    count, residual = lax.stop_gradient(figures)
+    return v, Effort(count.astype(int), residual)
 
 
 def solve_tangent(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift, rtol: float) -> Map:
     """The same for a tangent: linear in `rate` to JAX too, and NaN where the residual stays too large."""
-    hierarchy = lax.stop_gradient(hierarchy)
-    return _solve(operator, hierarchy, rate, shift, rtol, jnp.zeros_like(rate), jnp.zeros((), rate.dtype))[0]
+    hierarchy, operator_now, shift_now = lax.stop_gradient((hierarchy, operator, shift))
+    weight = weight_of(operator_now, rate)
+
+    def run(weight, b):
+        start = jnp.zeros_like(b)
+        v, _, residual = conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, weight, start)
+        return jnp.where(residual <= unsolved(rtol, v.dtype), v, jnp.nan)
+
+    return lax.custom_linear_solve(
+        lambda v: operator.apply(v) + shift * v,
+        rate,
+        lambda _, b: run(weight, b),
+        lambda _, b: run(1.0 / weight, b),
+    )
 
 
 def weight_of(operator: Operator, like: Map) -> Array:
     """φ: a residual in v counts φ excitons; the transposed system's is measured by 1/φ."""
     potential = operator.potential
     return jnp.ones((), like.dtype) if potential is None else jnp.exp(-0.5 * potential).astype(like.dtype)
-
-
-def _solve(operator: Operator, hierarchy: Hierarchy, rate: Map, shift, rtol: float, start: Map, tag: Array):
-    """(v, iterations); `tag` 1 for a system itself, 0 for one of its derivatives."""
-    operator_now, shift_now = lax.stop_gradient((operator, shift))
-    weight = weight_of(operator_now, rate)
-
-    # Behind the map goes one number that the matrix leaves alone. It is 1 in the system itself and 0 in those of its
-    # derivatives, which JAX gives to the same function: they start from zero, far from the guess, and fail as NaN.
-    def tagged(v, tag):
-        return jnp.append(v.reshape(-1), tag)
-
-    def split(b):
-        return b[:-1].reshape(rate.shape), b[-1]
-
-    def matvec(b):
-        v, tag = split(b)
-        return tagged(operator.apply(v) + shift * v, tag)
-
-    def forward(_, b):
-        b, tag = split(b)
-        begin = jnp.where(tag > 0, start, 0.0)
-        v, count, residual = conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, weight, begin)
-        kept = (tag > 0) | (residual <= unsolved(rtol, v.dtype))
-        return tagged(jnp.where(kept, v, jnp.nan), tag), count
-
-    def transposed(_, b):
-        b, tag = split(b)
-        begin = jnp.zeros_like(b)
-        v, count, residual = conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, 1.0 / weight, begin)
-        return tagged(jnp.where(residual <= unsolved(rtol, v.dtype), v, jnp.nan), tag), count
-
-    solution, count = lax.custom_linear_solve(matvec, tagged(rate, tag), forward, transposed, has_aux=True)
-    return split(solution)[0], count
 
 
 def _residual(operator: Operator, b: Map, shift, weight, v: Map) -> Array:
