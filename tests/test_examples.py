@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from examples import annihilation, deconvolved_length, disorder, frap, quencher, rim_redshift
+from examples import annihilation, deconvolved_length, disorder, frap, mixture, quencher, rim_redshift, scan
 from excidiff.solver import Grid, gaussian_spot, steady_state
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +45,23 @@ def test_the_rim_reddens_where_all_energies_move_alike():
         shifts[mobility] = energy[16] - energy[25]
     assert shifts["constant"] > 5
     assert abs(shifts["hops"]) < 0.3 * shifts["constant"]
+
+
+def test_a_scan_is_the_picture_through_the_laser():
+    """Reciprocity, to what two solves of 1e-8 leave; a detector that moves along is sharper and takes a batch."""
+    found = scan.profiles()
+    np.testing.assert_allclose(found.scan, found.blurred, rtol=1e-6)
+    assert found.paths == ("adjoint", "batch")
+    assert scan.edge(found.confocal) < scan.edge(found.scan)
+
+
+def test_a_decay_cannot_tell_a_mixture_from_traps():
+    """To the time steps' 1e-4; ⟨x²⟩ of the mixture grows by 2Dt, less 1 % that a wall 8 µm off keeps back by 40 ns."""
+    found = mixture.spots()
+    np.testing.assert_allclose(mixture.decay(found.traps), mixture.decay(found.mixture), rtol=1e-4)
+    free = 2 * mixture.DIFFUSIVITY * mixture.TIMES
+    np.testing.assert_allclose(mixture.spread(found.mixture), free, rtol=0.01, atol=1e-9)
+    assert mixture.spread(found.traps)[-1] < 0.5 * free[-1]
 
 
 def test_width_and_length_are_inverse():
