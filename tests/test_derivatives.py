@@ -28,6 +28,7 @@ from excidiff.solver import (
     time_integral,
 )
 from excidiff.solver import march as marching
+from excidiff.solver.bins import band
 from excidiff.solver.kinetics import kinetics
 from excidiff.solver.light import Steady
 from excidiff.solver.linear.flux import assemble
@@ -99,6 +100,11 @@ def rough(p: dict) -> Medium:
     return reactive(p, medium) if "annihilation" in p else medium
 
 
+def disordered(p: dict, mobility: str, bins: int) -> Medium:
+    disorder = Disorder(p["disorder"], p["relaxation"], bins, mobility)
+    return eqx.tree_at(lambda m: m.disorder, rough(p), disorder, is_leaf=lambda leaf: leaf is None)
+
+
 def reactive(p: dict, medium: Medium) -> Medium:
     """The same film with annihilation, Auger recombination, traps that fill and traps that do not, and its light."""
     filling = Traps(p["trap_density"], p["capture"], p["release"], p["trap_lifetime"])
@@ -139,9 +145,7 @@ def steady_round(p: dict) -> jax.Array:
 def steady_energies(p: dict, mobility: str) -> jax.Array:
     """Every bin of a disordered film."""
     grid, light = grid_and_light(p)
-    disorder = Disorder(p["disorder"], p["relaxation"], bins=4, mobility=mobility)
-    film = eqx.tree_at(lambda m: m.disorder, rough(p), disorder, is_leaf=lambda leaf: leaf is None)
-    found = steady_state(film, light, grid, rtol=1e-13)
+    found = steady_state(disordered(p, mobility, bins=4), light, grid, rtol=1e-13)
     tilt = jnp.linspace(0.5, 1.5, 4)[:, None, None]
     return score(tilt * found.by_energy) + (found.energies @ found.by_energy.sum((1, 2)) / 1000) ** 2
 
@@ -161,30 +165,36 @@ def exact_frames(p: dict) -> jax.Array:
 STEPPING = {"rtol": 1e-2, "max_steps": 40}
 
 
-def march_arguments(p: dict) -> tuple:
-    """What `march` is given for the film p; it shines where p has a generation."""
+def march_arguments(p: dict, mobility: str = "") -> tuple:
+    """What `march` is given for the film p; it shines where p has a generation, and has disorder with a `mobility`."""
     grid, light = grid_and_light(p)
-    medium = rough(p)
+    medium = disordered(p, mobility, bins=3) if mobility else rough(p)
     operator = assemble(medium, grid)
     local = kinetics(medium) if "annihilation" in p else None
     shining = "generation" in p
     lossless = shining or local is not None
     common = jnp.zeros(()) if lossless else jax.lax.stop_gradient(jnp.min(operator.loss))
-    system = System(operator, local, Steady(p["generation"]) if shining else None, common)
-    u = jnp.concatenate([operator.symmetric(light)[None], jnp.zeros((len(medium.traps), *SHAPE))])
+    film = band(medium, grid, kinetics(medium)) if mobility else None
+    system = System(operator, local, Steady(p["generation"]) if shining else None, common, film)
+    share = jnp.ones(1) if film is None else film.bins.sites
+    free = share[:, None, None] * operator.symmetric(light)[None]
+    u = jnp.concatenate([free, jnp.zeros((len(medium.traps), *SHAPE))])
     times = jnp.array([0.0, 0.1, 0.4]) * p["time"]
     return system, build(operator), u, times
 
 
-def frozen_frames(p: dict) -> jax.Array:
+def frozen_frames(p: dict, mobility: str = "") -> jax.Array:
     """The replay of `march` with the steps, and the common loss, chosen at VARIED, whatever p is."""
     settings = {"solve_rtol": 1e-13, "integrate": "generation" not in p, "square": "annihilation" in p}
-    start = march_arguments({name: jnp.asarray((VARIED | REACTIONS)[name]) for name in p})
+    start = march_arguments({name: jnp.asarray((VARIED | REACTIONS | ENERGIES)[name]) for name in p}, mobility)
     steps = marching.choose(*start, **settings, **STEPPING).steps
-    system, *rest = march_arguments(p)
+    system, *rest = march_arguments(p, mobility)
     system = eqx.tree_at(lambda s: s.common, system, start[0].common)
     frames = marching.replay(system, *rest, **settings, steps=jax.lax.stop_gradient(steps))
     density = jax.vmap(system.operator.density)(frames[:, 0])
+    if mobility:
+        tilt = jnp.linspace(0.5, 1.5, system.bins)[:, None, None]
+        return score(jnp.sum(tilt * jax.vmap(jax.vmap(system.operator.density))(frames[:, : system.bins]), 1))
     if "annihilation" not in p:
         return score(density)
     held, square = jnp.moveaxis(frames[:, 1:3], 1, 0), frames[:, 3] if settings["integrate"] else density**2
@@ -206,6 +216,11 @@ LOSSES: dict[str, tuple[Callable[[dict], jax.Array], dict]] = {
     ),
     "steady, hops": (partial(steady_energies, mobility="hops"), STEADY | ENERGIES),
     "time, nonlinear": (frozen_frames, VARIED | REACTIONS),
+    "time, energies": (
+        partial(frozen_frames, mobility="constant"),
+        without(VARIED | REACTIONS | ENERGIES, "radiative", "yield"),
+    ),
+    "gates, hops": (partial(frozen_frames, mobility="hops"), without(VARIED, "generation") | ENERGIES),
     "gates, nonlinear": (frozen_frames, without(VARIED, "generation") | REACTIONS),
 }
 

@@ -5,6 +5,7 @@ own, so that all of it is the flux's: c₂h² + c₄h⁴, whose slope is 2 + O(h
 are converged to 1e-11, and time steps far below the error in space.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from jax import lax
 
 from benchmarks.manufactured import LOSSES, manufactured_bins, manufactured_filling, manufactured_losses
-from excidiff.solver import evolve, steady_state
+from excidiff.solver import Disorder, evolve, steady_state
 from excidiff.solver.bins import band
 from excidiff.solver.kinetics import kinetics, nothing_trapped
 from excidiff.solver.linear.multigrid import build
@@ -82,8 +83,8 @@ def solve_bins(film, grid, rate):
     return band(film, grid, kinetics(film)).solve(rate, empty, jnp.zeros(()), rtol=1e-11, guess=jnp.zeros_like(rate))[0]
 
 
-def after_steps(film, initial, light, grid, duration: float, counts) -> list[tuple]:
-    """(u, ∫ u and n² dt) after so many equal steps of `solver.scheme`, solves to 1e-13."""
+def after_steps(film, initial, light, grid, duration: float, counts, rtol: float = 1e-13) -> list[tuple]:
+    """(u, ∫ u and n² dt) after so many equal steps of `solver.scheme`, solves to `rtol`."""
     film, initial = jax.tree.map(jnp.asarray, (film, initial))
     system, u = _prepare(film, initial, nothing_trapped(film, initial), light, grid)
 
@@ -92,7 +93,7 @@ def after_steps(film, initial, light, grid, duration: float, counts) -> list[tup
         dt = duration / count
 
         def step(i, carry):
-            out = take_step(system, hierarchy, carry[0], i * dt, dt, rtol=1e-13, square=True)
+            out = take_step(system, hierarchy, carry[0], i * dt, dt, rtol=rtol, square=True)
             return out.value, carry[1] + out.integral
 
         return lax.fori_loop(0, count, step, (u, jnp.zeros((len(u) + 1, *grid.shape))))
@@ -114,6 +115,20 @@ def test_order_in_time(case: str):
     light = problem.generation if case == "lit" else None
     initial = problem.initial if case == "lit" else 3 * problem.initial
     *found, exact = after_steps(problem.medium, initial, light, problem.grid, 4.0, (16, 32, 64, 256))
+    for part in (0, 1):
+        errors = [float(jnp.linalg.norm(one[part] - exact[part]) / jnp.linalg.norm(exact[part])) for one in found]
+        assert slopes(errors)[-1] > 3.9, errors
+
+
+@pytest.mark.parametrize("mobility", ["constant", "hops"])
+def test_order_in_time_with_disorder(mobility: str):
+    """As above, after a pulse, with four bins that excitons leave at up to 0.8/ns and all losses on their sum."""
+    problem = manufactured_filling(8)
+    film = eqx.tree_at(
+        lambda m: m.disorder, problem.medium, Disorder(20.0, 0.8, 4, mobility), is_leaf=lambda leaf: leaf is None
+    )
+    counts = (16, 32, 64, 256)
+    *found, exact = after_steps(film, 3 * problem.initial, None, problem.grid, 4.0, counts, rtol=1e-12)
     for part in (0, 1):
         errors = [float(jnp.linalg.norm(one[part] - exact[part]) / jnp.linalg.norm(exact[part])) for one in found]
         assert slopes(errors)[-1] > 3.9, errors

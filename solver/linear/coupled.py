@@ -70,34 +70,20 @@ def solve(coupled: Coupled, b: Fields, *, rtol: float, guess: Fields | None = No
 
     Differentiable in `coupled` and `b`, forward, in reverse and twice; `guess` only steers the way.
     """
+    now, held, start = lax.stop_gradient((coupled, b, jnp.zeros_like(b) if guess is None else guess))
+    ready = _prepare(now)
 
-    def run(coupled, b, start):
-        w, count = _prepare(coupled)(b, start, rtol)
-        residual = _residual(coupled, b, w)
-        return jnp.where(residual <= elliptic.unsolved(rtol, w.dtype), w, jnp.nan), count, residual
+    def run(b, start):
+        w, count = ready(b, start, rtol)
+        residual = _residual(now, b, w)
+        return jnp.where(residual <= elliptic.unsolved(rtol, w.dtype), w, jnp.nan), Effort(count, residual)
 
-    @jax.custom_jvp
-    def root(coupled, b, start):
-        w, count, residual = run(coupled, b, start)
-        return w, jnp.stack([count.astype(w.dtype), residual])
+    def inverse(b):
+        return run(b, jnp.zeros_like(b))[0]
 
-    @root.defjvp
-    def _(primals, tangents):
-        coupled, b, start = primals
-        w, figures = root(coupled, b, start)
-        w = checkpoint_name(w, elliptic.SOLUTION)
-        _, moved = jax.jvp(lambda coupled, b: coupled.apply(w) - b, (coupled, b), tangents[:2])
-        now = lax.stop_gradient(coupled)
-
-        def tangent(_, b):
-            return run(now, b, jnp.zeros_like(b))[0]
-
-        dw = lax.custom_linear_solve(coupled.apply, -moved, tangent, tangent, symmetric=True)
-        return (w, figures), (dw, jnp.zeros_like(figures))
-
-    w, figures = root(coupled, b, lax.stop_gradient(jnp.zeros_like(b) if guess is None else guess))
-    count, residual = lax.stop_gradient(figures)
-    return w, Effort(count.astype(int), residual)
+    w, effort = run(held, start)
+    w = checkpoint_name(w, elliptic.SOLUTION)
+    return w + elliptic.moves(coupled.apply, b - coupled.apply(w), inverse, inverse), effort
 
 
 def _residual(coupled: Coupled, b: Fields, w: Fields) -> Array:

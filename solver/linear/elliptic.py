@@ -7,9 +7,9 @@ hierarchy, which is what `jax.lax.custom_linear_solve` arranges. The residual is
 sum of its magnitudes: Σ|b − (A + s) n| ≤ rtol Σ|b|. What such a solve loses or invents in all is then within rtol too.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
@@ -49,45 +49,72 @@ def solve(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift=0.0, rto
     and in reverse; `hierarchy` and `guess` only steer the way to the solution.
     """
 
-    @jax.custom_jvp
-    def root(operator, hierarchy, rate, shift, start):
-        weight = weight_of(operator, rate)
-        v, count, residual = conjugate_gradients(operator, hierarchy, rate, shift, rtol, weight, start)
-        return v, jnp.stack([count.astype(v.dtype), residual])
-
-    @root.defjvp
-    def _(primals, tangents):
-        operator, hierarchy, rate, shift, _ = primals
-        v, figures = root(*primals)
-        v = checkpoint_name(v, SOLUTION)
-        moving = ((operator, rate, shift), (tangents[0], *tangents[2:4]))
-        _, moved = jax.jvp(lambda operator, rate, shift: operator.apply(v) + shift * v - rate, *moving)
-        dv = solve_tangent(operator, hierarchy, -moved, shift=shift, rtol=rtol)
-        return (v, figures), (dv, jnp.zeros_like(figures))
-
+    shift = jnp.asarray(shift, rate.dtype)
     start = jnp.zeros_like(rate) if guess is None else guess
-    hierarchy, start = lax.stop_gradient((hierarchy, start))
-    v, figures = root(operator, hierarchy, rate, jnp.asarray(shift, rate.dtype), start)
-    count, residual = lax.stop_gradient(figures)
-    return v, Effort(count.astype(int), residual)
+    hierarchy, now, shift_now, rate_now, start = lax.stop_gradient((hierarchy, operator, shift, rate, start))
+    weight = weight_of(now, rate)
+    v, count, residual = conjugate_gradients(now, hierarchy, rate_now, shift_now, rtol, weight, start)
+    v = checkpoint_name(v, SOLUTION)
+
+    def matvec(v):
+        return operator.apply(v) + shift * v
+
+    inverse, transposed = _inverses(operator, hierarchy, shift, rtol, rate)
+    return v + moves(matvec, rate - matvec(v), inverse, transposed), Effort(count, residual)
 
 
 def solve_tangent(operator: Operator, hierarchy: Hierarchy, rate: Map, *, shift, rtol: float) -> Map:
     """The same for a tangent: linear in `rate` to JAX too, and NaN where the residual stays too large."""
-    hierarchy, operator_now, shift_now = lax.stop_gradient((hierarchy, operator, shift))
-    weight = weight_of(operator_now, rate)
-
-    def run(weight, b):
-        start = jnp.zeros_like(b)
-        v, _, residual = conjugate_gradients(operator_now, hierarchy, b, shift_now, rtol, weight, start)
-        return jnp.where(residual <= unsolved(rtol, v.dtype), v, jnp.nan)
-
+    inverse, transposed = _inverses(operator, hierarchy, shift, rtol, rate)
     return lax.custom_linear_solve(
-        lambda v: operator.apply(v) + shift * v,
-        rate,
-        lambda _, b: run(weight, b),
-        lambda _, b: run(1.0 / weight, b),
+        lambda v: operator.apply(v) + shift * v, rate, lambda _, b: inverse(b), lambda _, b: transposed(b)
     )
+
+
+def moves(matvec: Callable, left: Array, inverse: Callable, transposed: Callable) -> Array:
+    """What a solution follows in derivatives: matvec⁻¹ `left` there, in every mode and order, and zero itself.
+
+    `left` is what the solve left over, in value; `inverse` and `transposed` solve for a tangent and for a cotangent.
+    The solution to which this is added is a number to JAX, which can therefore be kept instead of solved for again.
+    """
+
+    # Behind the map goes one number that the matrix leaves alone. It is 1 in the system itself and 0 in those of its
+    # derivatives, which JAX gives to the same function.
+    def tagged(v, tag):
+        return jnp.append(v.reshape(-1), tag)
+
+    def split(b):
+        return b[:-1].reshape(left.shape), b[-1]
+
+    def only_derivatives(solve):
+        def run(_, b):
+            b, tag = split(b)
+            b = jnp.where(tag > 0, 0.0, b)
+            return tagged(lax.cond(tag > 0, jnp.zeros_like, solve, b), tag)
+
+        return run
+
+    def widened(b):
+        v, tag = split(b)
+        return tagged(matvec(v), tag)
+
+    b = tagged(left, jnp.ones((), left.dtype))
+    return split(lax.custom_linear_solve(widened, b, only_derivatives(inverse), only_derivatives(transposed)))[0]
+
+
+def _inverses(operator: Operator, hierarchy: Hierarchy, shift, rtol: float, like: Map) -> tuple[Callable, Callable]:
+    """(A + shift)⁻¹ of a tangent and of a cotangent; NaN where the residual stays too large."""
+    hierarchy, operator, shift = lax.stop_gradient((hierarchy, operator, shift))
+
+    def measured_by(weight):
+        def run(b):
+            v, _, residual = conjugate_gradients(operator, hierarchy, b, shift, rtol, weight, jnp.zeros_like(b))
+            return jnp.where(residual <= unsolved(rtol, v.dtype), v, jnp.nan)
+
+        return run
+
+    weight = weight_of(operator, like)
+    return measured_by(weight), measured_by(1.0 / weight)
 
 
 def weight_of(operator: Operator, like: Map) -> Array:
