@@ -3,8 +3,9 @@
 Two passes. The first chooses the steps: an error estimate of each, as a share of the excitons present, free ones and
 those in each species of traps each by themselves, is kept below rtol/10 · Δt/(t + Δt), whose sum over a run from the
 first instants to any later time stays below rtol. The second, taken only where a derivative is asked for, follows the
-tangent through the same fractions of the same intervals, in blocks of √max_steps steps. A block starts from the state
-that the first pass had there; in reverse its steps are taken once more, and their solutions kept until it is done.
+tangent through the same fractions of the same intervals, in blocks of about √(max_steps/7) steps. A block starts from
+the state that the first pass had there; in reverse its steps are taken once more, and their solutions kept until it
+is done.
 """
 
 from typing import NamedTuple

@@ -220,7 +220,10 @@ LOSSES: dict[str, tuple[Callable[[dict], jax.Array], dict]] = {
         lambda p: frozen_frames(p | {"velocity": VARIED["velocity"]}, mobility="constant"),
         without(VARIED | REACTIONS | ENERGIES, "radiative", "yield", "velocity"),
     ),
-    "gates, hops": (partial(frozen_frames, mobility="hops"), without(VARIED, "generation") | ENERGIES),
+    "gates, hops": (  # a spot that reaches the wall
+        partial(frozen_frames, mobility="hops"),
+        without(VARIED, "generation") | ENERGIES | {"fwhm": 2 * VARIED["fwhm"]},
+    ),
     "gates, nonlinear": (frozen_frames, without(VARIED, "generation") | REACTIONS),
 }
 
