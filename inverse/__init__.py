@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from excidiff.inverse.experiment import Experiment
     from excidiff.inverse.files.data import Camera, Image
+    from excidiff.inverse.files.decays import Decay, Response, read_decay, read_response
     from excidiff.inverse.files.readers import read_batch, read_image, read_images, read_map
     from excidiff.inverse.files.units import format_quantity, parse_quantity
     from excidiff.inverse.results.result import Estimate, FitResult, Measurement
@@ -23,36 +24,44 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Camera": "excidiff.inverse.files.data",
+    "Decay": "excidiff.inverse.files.decays",
     "Estimate": "excidiff.inverse.results.result",
     "Experiment": "excidiff.inverse.experiment",
     "FitResult": "excidiff.inverse.results.result",
     "Image": "excidiff.inverse.files.data",
     "InputError": "excidiff.solver.solution",
     "Measurement": "excidiff.inverse.results.result",
+    "Response": "excidiff.inverse.files.decays",
     "SolverError": "excidiff.solver.solution",
     "format_quantity": "excidiff.inverse.files.units",
     "parse_quantity": "excidiff.inverse.files.units",
     "read_batch": "excidiff.inverse.files.readers",
+    "read_decay": "excidiff.inverse.files.decays",
     "read_image": "excidiff.inverse.files.readers",
     "read_images": "excidiff.inverse.files.readers",
     "read_map": "excidiff.inverse.files.readers",
+    "read_response": "excidiff.inverse.files.decays",
 }
 
 __all__ = [
     "Camera",
+    "Decay",
     "Estimate",
     "Experiment",
     "FitResult",
     "Image",
     "InputError",
     "Measurement",
+    "Response",
     "SolverError",
     "format_quantity",
     "parse_quantity",
     "read_batch",
+    "read_decay",
     "read_image",
     "read_images",
     "read_map",
+    "read_response",
 ]
 
 

@@ -69,27 +69,11 @@ def read_table(path: Path, *, max_pixels: int = MAX_PIXELS) -> Raster:
     decimal sign may be a comma. Raises InputError for ragged rows, for words among the numbers, for binary files.
     """
     name = path.name
-    size = path.stat().st_size
-    check_size((max(1, size // BYTES_PER_NUMBER),), 8, name, max_pixels)
+    _check_length(path, max_pixels)
     with damage_reported(name, "text"):
-        lines = _decoded(path.read_bytes(), name).splitlines()
-        header, rows = _split_header(lines, name)
+        header, rows = _split_header(_decoded(path.read_bytes(), name).splitlines(), name)
         _refuse_axes(header, rows, name)
-        columns = len(rows[0][1])
-        check_size((len(rows), columns), 8, name, max_pixels)
-        values = np.empty((len(rows), columns))
-        for row, (number, cells) in enumerate(rows):
-            if len(cells) != columns:
-                raise InputError(
-                    f"{name}: line {number} has {len(cells)} numbers, the ones before have {columns}; the file is "
-                    "truncated or no table: export it again"
-                )
-            try:
-                values[row] = [float(cell) if cell else math.nan for cell in cells]
-            except ValueError:
-                raise InputError(
-                    f"{name}: line {number} holds something that is no number; remove or repair it"
-                ) from None
+        values = _values(rows, name, max_pixels)
         if (
             values.size
             and np.all(np.isfinite(values))
@@ -98,6 +82,43 @@ def read_table(path: Path, *, max_pixels: int = MAX_PIXELS) -> Raster:
         ):
             values = values.astype(np.int64)  # counts, written as such
         return Raster(values[None], "text table", _header_tags(header))
+
+
+def read_columns(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[tuple[str, ...], np.ndarray]:
+    """Read a text file of columns: (their names, empty where the file gives none; the numbers, one row per line).
+
+    The names are the last line before the numbers, if it has as many entries. Raises as `read_table` does.
+    """
+    name = path.name
+    _check_length(path, max_pixels)
+    with damage_reported(name, "text"):
+        header, rows = _split_header(_decoded(path.read_bytes(), name).splitlines(), name)
+        values = _values(rows, name, max_pixels)
+    above = re.split(r"\s*[;,\t]\s*", header[-1].lstrip("#%/ ")) if header else []
+    if len(above) != values.shape[1] and header:
+        above = header[-1].lstrip("#%/ ").split()
+    return (tuple(above) if len(above) == values.shape[1] else ()), values
+
+
+def _check_length(path: Path, max_pixels: int) -> None:
+    check_size((max(1, path.stat().st_size // BYTES_PER_NUMBER),), 8, path.name, max_pixels)
+
+
+def _values(rows: list[tuple[int, list[str]]], name: str, max_pixels: int) -> np.ndarray:
+    columns = len(rows[0][1])
+    check_size((len(rows), columns), 8, name, max_pixels)
+    values = np.empty((len(rows), columns))
+    for row, (number, cells) in enumerate(rows):
+        if len(cells) != columns:
+            raise InputError(
+                f"{name}: line {number} has {len(cells)} numbers, the ones before have {columns}; the file is "
+                "truncated or no table: export it again"
+            )
+        try:
+            values[row] = [float(cell) if cell else math.nan for cell in cells]
+        except ValueError:
+            raise InputError(f"{name}: line {number} holds something that is no number; remove or repair it") from None
+    return values
 
 
 def _decoded(data: bytes, name: str) -> str:

@@ -42,6 +42,8 @@ QUANTITIES = {
     "diffusion_length": Quantity("length", "um", 1e-4, 1e4),
     "time": Quantity("time", "ns", 1e-6, 1e12),
     "lifetime": Quantity("time", "ns", 1e-6, 1e9),
+    "response": Quantity("time", "ns", 1e-6, 1e3),
+    "period": Quantity("time", "ns", 1e-2, 1e9),
     "diffusivity": Quantity("diffusivity", "um**2/ns", 1e-12, 1e5),
     "energy": Quantity("energy", "meV", 1e-6, 2e4, positive=False),
     "temperature": Quantity("temperature", "K", 1e-3, 5e3),
