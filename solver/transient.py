@@ -69,8 +69,8 @@ def evolve(
     Differentiable with respect to every number and map and to the times, forward, in reverse and twice, with the
     sequence of steps held fixed; twice in a nonlinear medium means forward over either, as JAX has no reverse over
     reverse there and says so. Reverse mode keeps of the order of √max_steps maps beside the frames. Raises `InputError`
-    for arguments that do not fit, `SolverError` when a tolerance is not met, unless `throw=False` or under a trace (then
-    NaN). Frames that were never reached are NaN.
+    for arguments that do not fit, `SolverError` when a tolerance is not met, unless `throw=False` or under a trace
+    (then NaN). Frames that were never reached are NaN.
     """
     times = check_times("evolve(times=…)", times)
     control = Control("evolve", rtol, solve_rtol, max_steps, throw)

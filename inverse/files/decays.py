@@ -115,8 +115,8 @@ class Decay(Histogram):
         if self.uncertainty is None and negative.any():
             raise InputError(
                 f"{self.file}: {np.count_nonzero(negative)} counts are negative, the first at "
-                f"{self.time[np.argmax(negative)]:.6g} ns. Photons cannot do that: give the counts without a background "
-                "taken off, or a column with their uncertainty"
+                f"{self.time[np.argmax(negative)]:.6g} ns. Photons cannot do that: give the counts with their "
+                "background, or with a column of their uncertainty"
             )
         for name, value in (("irf", self.irf), ("period", self.period)):
             if value is not None and not isinstance(value, Response) and not 0 < value < np.inf:

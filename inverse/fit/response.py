@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-
 RESOLVED = 0.9  # bins that the standard deviation of a response must have for boxes to do it justice
 MOST = 0.97  # of the light in the seven bins around the brightest, for a response that bins do not resolve
 
