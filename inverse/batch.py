@@ -136,9 +136,9 @@ def scatter_of(measured: Sequence[Measured]) -> dict[str, dict[str, float | int 
     return scatter
 
 
-def overall_goodness(measured: Sequence[Measured]) -> dict[str, float | int | None]:
-    """All images together: deviances and their expectations added, z = Σz/√n as every image tests the law alone."""
-    found = [m.measurement.goodness for m in measured]
+def overall_goodness(measurements: Sequence[Measurement]) -> dict[str, float | int | None]:
+    """All together: deviances and their expectations added, z = Σz/√n as every measurement tests the law alone."""
+    found = [m.goodness for m in measurements]
     counted = {"photons": sum(g["photons"] for g in found), "pixels": sum(g["pixels"] for g in found)}
     if any(g["z"] is None for g in found):
         return {"deviance_ratio": None, "z": None, "p_value": None, **counted}

@@ -20,7 +20,7 @@ from typing import Any
 from excidiff.inverse import terminal
 from excidiff.inverse.filmfile import EXAMPLE
 from excidiff.inverse.machine import DEVICES
-from excidiff.inverse.options import FIXABLE, number
+from excidiff.inverse.options import FIXABLE, MODELS, number
 from excidiff.inverse.results.storage import check_result_folder, result_folder
 from excidiff.inverse.settings import FitSettings, changed_inputs, read_run
 from excidiff.solver.solution import InputError, SolverError
@@ -30,8 +30,8 @@ CODES = {"converged": OK, "partial": SOME_FAILED, "failed": FIT_FAILED}
 FILES = {
     "report.html": "the page to look at and to show",
     "result.json": "values, errors and verdicts, for programs",
-    "result.nc": "data, model and mask of every image",
-    "figures": "every image as PNG and SVG",
+    "result.nc": "data, model and mask of every measurement",
+    "figures": "every measurement as PNG and SVG",
     "run.toml": "inputs, options and versions: excidiff rerun",
 }
 
@@ -105,6 +105,7 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 def _info(given: argparse.Namespace) -> int:
+    from excidiff.inverse.files.decays import describe_decay
     from excidiff.inverse.files.readers import describe
 
     code = OK
@@ -112,7 +113,7 @@ def _info(given: argparse.Namespace) -> int:
         if place:
             terminal.say()
         try:
-            terminal.show_entries(describe(path))
+            terminal.show_entries(describe_decay(path) or describe(path))
         except InputError as error:
             terminal.complain(str(error))
             code = BAD_INPUT
@@ -120,9 +121,12 @@ def _info(given: argparse.Namespace) -> int:
 
 
 def _fit(given: argparse.Namespace) -> int:
+    if not (given.images or given.decay or given.frames):
+        given.refuse("nothing to fit: give images, --frames FILE or --decay FILE")
     names = [field.name for field in fields(FitSettings)]
     values = {name: getattr(given, name) for name in names if getattr(given, name, None) is not None}
-    settings = FitSettings(**{**values, "images": tuple(_expanded(given.images)), "fix": tuple(given.fix)})
+    lists = {"images": tuple(_expanded(given.images)), "decay": tuple(_expanded(given.decay)), "fix": tuple(given.fix)}
+    settings = FitSettings(**{**values, **lists})
     return _run(settings, given.output, overwrite=given.overwrite)
 
 
@@ -231,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands.add_parser("demo", help="write images of an invented film, to try things on"))
     _add_info(commands.add_parser("info", help="what a file holds, and where every number comes from"))
-    _add_fit(commands.add_parser("fit", help="fit images, write a folder with result and report"))
+    _add_fit(commands.add_parser("fit", help="fit images and decays, write a folder with result and report"))
     _add_simulate(commands.add_parser("simulate", help="solve a film described in a TOML file"))
     _add_report(commands.add_parser("report", help="draw report and figures of a result again"))
     _add_rerun(commands.add_parser("rerun", help="run a recorded fit again and compare"))
@@ -282,7 +286,8 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="TIFF, .npy, .npz, CSV, HDF5 or NetCDF; stacks too")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="TIFF, .npy, .npz, CSV, HDF5 or NetCDF; stacks too")
+    parser.add_argument("--decay", action="append", default=[], metavar="FILE", help="time and counts; may be repeated")
     for title, options in OPTIONS.items():
         group = parser.add_argument_group(title)
         for name, metavar, text in options:
@@ -292,15 +297,26 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(FIXABLE)
     told = f'such as "background=1.5" or "diffusion_length=0.4 um", may be repeated; names: {names}'
     fit.add_argument("--fix", action="append", default=[], metavar='"NAME=VALUE"', help=told)
+    fit.add_argument("--model", choices=MODELS, help="default: the simplest that describes the data")
+    fit.add_argument("--components", metavar="NUMBER", help="lifetimes of a mixture (default: 2)")
     fit.add_argument("--interval", choices=("fisher", "profile"), help="how intervals are found (default: fisher)")
     fit.add_argument("--device", choices=DEVICES, help="default: auto")
     out = parser.add_argument_group("the result")
     out.add_argument("-o", "--output", default="excidiff-out", metavar="FOLDER", help="default: %(default)s")
     out.add_argument("--overwrite", action="store_true", help="replace an earlier result")
-    parser.set_defaults(run=_fit)
+    parser.set_defaults(run=_fit, refuse=parser.error)
 
 
 OPTIONS = {
+    "decays and frames": (
+        ("irf", "FILE", "the instrument's response, in the form of the decay"),
+        ("irf-fwhm", "TIME", 'or its width, if it is Gaussian, such as "50 ps"'),
+        ("period", "TIME", 'of the laser, such as "25 ns"; without it pulses are far apart'),
+        ("decay-column", "NAME", "of several columns beside the time, the counts"),
+        ("time-unit", "UNIT", "ns, ps, …, of files that do not say"),
+        ("frames", "FILE", "stack of time-gated images, the first from the pulse on"),
+        ("frame-time", "TIME", 'from one frame to the next, such as "0.5 ns"'),
+    ),
     "the laser and the optics": (
         ("laser", "FILE", "image of the laser spot through the same optics"),
         ("laser-fwhm", "LENGTH", 'laser at the sample, such as "300 nm"; "300 ± 5 nm" carries the error on'),

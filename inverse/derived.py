@@ -24,15 +24,18 @@ def lifetime_estimate(lifetime: Given | None) -> Estimate:
     return Estimate(lifetime.value, lifetime.stderr or None, unit="ns", origin="given")
 
 
-def diffusivity_estimate(length: Estimate, lifetime: Given | None) -> Estimate:
-    """D = L²/τ, its relative error √(4 σ_L²/L² + σ_τ²/τ²), its interval symmetric in log D."""
-    if lifetime is None or length.value is None:
+def diffusivity_estimate(length: Estimate, lifetime: Estimate) -> Estimate:
+    """D = L²/τ, its relative error √(4 σ_L²/L² + σ_τ²/τ²), its interval symmetric in log D.
+
+    Without a lifetime, or with a limit of it only, there is no D.
+    """
+    if lifetime.value is None or lifetime.at_bound or length.value is None:
         return Estimate(None, unit="um^2/ns", identifiable=False, origin="derived")
     value = length.value**2 / lifetime.value
     if length.stderr is None:
         sides = None if length.interval95 is None else tuple(s and s**2 / lifetime.value for s in length.interval95)
         return Estimate(value, None, sides, "um^2/ns", at_bound=length.at_bound, origin="derived")  # type: ignore[arg-type]
-    relative = float(np.hypot(2 * length.stderr / length.value, lifetime.stderr / lifetime.value))
+    relative = float(np.hypot(2 * length.stderr / length.value, (lifetime.stderr or 0.0) / lifetime.value))
     span = float(np.exp(NORMAL_95 * relative))
     return Estimate(value, value * relative, (value / span, value * span), "um^2/ns", origin="derived")
 

@@ -7,12 +7,13 @@ limit; where from neither, there is no number at all; else the interval is that 
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from excidiff.inverse.fit.limits import SMALLEST_LENGTH, gate_limits
-from excidiff.inverse.fit.parameters import OPTICAL, UNITS, outer, scale
+from excidiff.inverse.fit.parameters import OPTICAL, UNITS, kind, outer, scale
 from excidiff.inverse.fit.spot import SpotFit
 from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, RISE_TWO_SIDED, profile_bound
 from excidiff.inverse.results.result import Estimate
@@ -23,9 +24,29 @@ NOTHING = 1e-3  # of s: a diffusion length as good as none
 ZERO_COUNTS_95 = 3.0  # ln 20: a Poisson mean that gives nothing with 5 % probability
 
 
+class Fitted(Protocol):
+    """What a fit must offer to become estimates: `SpotFit` and `DecayFit` do."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def values(self) -> Float64[np.ndarray, " P"]: ...
+    @property
+    def moving(self) -> Bool[np.ndarray, " P"]: ...
+    @property
+    def slope(self) -> Float64[np.ndarray, " P"]: ...
+    @property
+    def blind(self) -> tuple[str, ...]: ...
+    @property
+    def at_bound(self) -> tuple[str, ...]: ...
+    def value(self, name: str) -> float: ...
+    def error(self, name: str) -> float: ...
+    def profiled(self, name: str, value: float) -> float: ...
+
+
 def estimates(fit: SpotFit, interval: str = "fisher") -> dict[str, Estimate]:
     """Every parameter with its error; the width as `laser_fwhm` is left to the optics."""
-    found = {name: _estimate(fit, name) for name in fit.names if name not in OPTICAL}
+    found = {name: estimate(fit, name) for name in fit.names if name not in OPTICAL}
     if "diffusion_length" in found:
         found["diffusion_length"] = _length(fit, interval)
     return found
@@ -36,11 +57,11 @@ def of_gates(
 ) -> dict[str, Estimate]:
     """The same for a movie, with L = √(Dτ); `by_length` fits it by L and τ, where D and τ do not give an error of L."""
     found, limits = estimates(fit), gate_limits(gates, fit.value("width"))
-    found["lifetime"] = _searched(fit, "lifetime", "fisher", natural=limits["lifetime"], ends=limits["lifetime"])
+    found["lifetime"] = searched(fit, "lifetime", "fisher", natural=limits["lifetime"], ends=limits["lifetime"])
     slow, fast = limits["diffusivity"]
     ends = (slow * (NOTHING / SMALLEST_LENGTH) ** 2, fast)
     endless = is_limit(found["lifetime"], 0)  # gates that see only L leave D as open above as τ below
-    found["diffusivity"] = _searched(fit, "diffusivity", "fisher", natural=(slow, fast), ends=ends, endless=endless)
+    found["diffusivity"] = searched(fit, "diffusivity", "fisher", natural=(slow, fast), ends=ends, endless=endless)
     if is_endless(found["lifetime"]) and found["amplitude"].origin != "given":
         found["amplitude"] = Estimate(None, unit=UNITS["amplitude"], identifiable=False)  # of all times, ∝ τ
     return {"diffusion_length": _product(fit, found["diffusivity"], found["lifetime"], interval, by_length), **found}
@@ -57,8 +78,8 @@ def is_limit(entry: Estimate, side: int) -> bool:
     return entry.at_bound and bounds is not None and bounds[side] is None and entry.value not in bounds
 
 
-def _estimate(fit: SpotFit, name: str) -> Estimate:
-    index, unit = fit.names.index(name), UNITS[name]
+def estimate(fit: Fitted, name: str) -> Estimate:
+    index, unit = fit.names.index(name), UNITS[kind(name)]
     own, error = float(fit.values[index]), fit.error(name)
     value = outer(name, own)
     if name in fit.blind:
@@ -71,25 +92,25 @@ def _estimate(fit: SpotFit, name: str) -> Estimate:
     return Estimate(value, stderr, (outer(name, own - NORMAL_95 * error), outer(name, own + NORMAL_95 * error)), unit)
 
 
-def _on_bound(fit: SpotFit, name: str, value: float) -> Estimate:
+def _on_bound(fit: Fitted, name: str, value: float) -> Estimate:
     """A one-sided interval: of a background, where the likelihood, falling straight from the bound, has lost ln 20."""
     slope = float(fit.slope[fit.names.index(name)])
     reach = ZERO_COUNTS_95 / abs(slope) if slope else np.inf
     if name == "background" and slope < 0:
-        return Estimate(value, None, (None, value + reach), UNITS[name], at_bound=True)
+        return Estimate(value, None, (None, value + reach), UNITS[kind(name)], at_bound=True)
     sides = (None, value) if slope < 0 else (value, None)
-    return Estimate(value, None, sides, UNITS[name], at_bound=True)
+    return Estimate(value, None, sides, UNITS[kind(name)], at_bound=True)
 
 
 def _length(fit: SpotFit, interval: str) -> Estimate:
     """The diffusion length: an upper limit where the image is as narrow as the laser's, else perhaps a profile."""
     width = fit.value("width")
     natural = (SMALLEST_LENGTH * width, np.inf)
-    return _searched(fit, "diffusion_length", interval, natural=natural, ends=(NOTHING * width, 1e4 * width))
+    return searched(fit, "diffusion_length", interval, natural=natural, ends=(NOTHING * width, 1e4 * width))
 
 
-def _searched(
-    fit: SpotFit,
+def searched(
+    fit: Fitted,
     name: str,
     interval: str,
     *,
@@ -102,7 +123,7 @@ def _searched(
     `natural`: where the search for it ends by itself; `ends`: as good as nothing, as good as endless, which it is known
     to be if `endless`.
     """
-    simple, index = _estimate(fit, name), fit.names.index(name)
+    simple, index = estimate(fit, name), fit.names.index(name)
     blind = name in fit.blind
     moving, own, error = bool(fit.moving[index]) and not blind, float(fit.values[index]), fit.error(name)
     if simple.origin == "given" or (simple.at_bound and not _on_natural(fit, name, natural)):
@@ -124,15 +145,13 @@ def _searched(
     return simple
 
 
-def _on_natural(fit: SpotFit, name: str, natural: tuple[float, float]) -> bool:
+def _on_natural(fit: Fitted, name: str, natural: tuple[float, float]) -> bool:
     """Whether a limit of the search holds a parameter, rather than a bound that was set."""
     value, slope = fit.value(name), float(fit.slope[fit.names.index(name)])
     return value < NEXT_TO * natural[0] if slope < 0 else value * NEXT_TO > natural[1]
 
 
-def _bound(
-    fit: SpotFit, name: str, own: float, step: float, limit: float, rise: float = RISE_TWO_SIDED
-) -> float | None:
+def _bound(fit: Fitted, name: str, own: float, step: float, limit: float, rise: float = RISE_TWO_SIDED) -> float | None:
     found = profile_bound(lambda at: fit.profiled(name, at), own, step, limit=limit, rise=rise)
     return None if found is None else outer(name, found)
 

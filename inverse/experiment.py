@@ -1,51 +1,41 @@
-"""An experiment: images of a film, what is known of its optics, and the fit that turns both into a diffusion length."""
+"""An experiment: what was measured of a film, what is known of the optics, and the fit that explains all of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
-from excidiff.inverse import verdicts as say
-from excidiff.inverse.batch import (
-    Batch,
-    Progress,
-    failed,
-    mean_deconvolved,
-    mean_length,
-    measure_all,
-    overall_goodness,
-    scatter_of,
-)
-from excidiff.inverse.derived import diffusivity_estimate, laser_measurement, lifetime_estimate, width_estimate
+from excidiff.inverse.answer import Asked, answer_decays, answer_images
+from excidiff.inverse.batch import Batch, Progress, measure_all
+from excidiff.inverse.derived import lifetime_estimate
 from excidiff.inverse.files.data import Image, check_same_pixels
+from excidiff.inverse.files.decays import Decay, Response
 from excidiff.inverse.files.readers import Map
-from excidiff.inverse.fit.film import ON_LANDSCAPE, UNIFORM, landscape_optics
+from excidiff.inverse.fit.film import landscape_optics
 from excidiff.inverse.fit.landscape import Landscape, landscape_of
-from excidiff.inverse.fit.optics import Given, Optics, noise_of, resolve_optics
+from excidiff.inverse.fit.optics import Given, noise_of, resolve_optics
 from excidiff.inverse.fit.parameters import GATED, STEADY, Constraints
+from excidiff.inverse.lifetimes import common_lifetime, measure_decays, with_lifetime
 from excidiff.inverse.measure import measure
-from excidiff.inverse.results.result import Estimate, FitResult
+from excidiff.inverse.results.result import FitResult
 from excidiff.solver.solution import InputError
 
-LENGTH_AND_PARTS = ("diffusion_length", "diffusivity", "lifetime")
+MODELS = ("free", "mixture")
 Number = float | tuple[float, float]
 """A value in house units, or (value, standard error)."""
-
-METHODS = (
-    "Each image was fitted with {model}, by the maximum of the {noise} likelihood (Fisher "
-    "scoring). {optics} Errors are from the expected information at the optimum, with the error of the spot's width "
-    "included; 95 % intervals {interval}. The deviance is held against its exact expectation under the noise law. The "
-    "deconvolved length is that of a Gaussian fitted by least squares, less the width of the laser's spot in squares."
-)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Experiment:
-    """Images of a photoluminescence spot on a uniform film, and what is known of laser and optics.
+    """Images of a photoluminescence spot on a film, its decay, or both, and what is known of laser and optics.
 
     images: steady images, each fitted on its own; with `gates`, the frames of one movie, fitted together.
+    decay: one of the same film, or several, each with its instrument's response; with images it gives the lifetime.
+    model: "free", one lifetime, or "mixture", as many populations with lifetimes of their own as `components` (2), of
+    a decay alone; None: of a decay the fewest lifetimes that describe it.
     laser: an image of the laser through the same optics; or laser_fwhm: its FWHM at the sample (µm).
     psf: an image of a point, or psf_fwhm (µm), both at the colour of the emission.
     laser_wavelength, emission_wavelength: µm; the PSF of the laser is narrower by their ratio.
@@ -62,7 +52,10 @@ class Experiment:
     Raises InputError, before any computing, for what contradicts itself or is missing.
     """
 
-    images: Sequence[Image]
+    images: Sequence[Image] = ()
+    decay: Decay | Sequence[Decay] | None = None
+    model: Literal["free", "mixture"] | None = None
+    components: int | None = None
     laser: Image | None = None
     laser_fwhm: Number | None = None
     psf: Image | None = None
@@ -82,8 +75,9 @@ class Experiment:
     unreadable: Sequence[tuple[int, str, str]] = ()
 
     def __post_init__(self) -> None:
+        self._check_decays()
         if not self.images:
-            raise InputError("no images to fit: give at least one image of the photoluminescence spot")
+            return
         if (self.laser is None) == (self.laser_fwhm is None):
             raise InputError("give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=)")
         if self.psf is not None and self.psf_fwhm is not None:
@@ -102,8 +96,6 @@ class Experiment:
             _given(getattr(self, name), name)
         if len({image.uncertainty is None for image in self.images}) > 1:
             raise InputError("some images carry an uncertainty and others do not: fit the two kinds apart")
-        if self.gates is not None and isinstance(self.lifetime, tuple | list) and self.lifetime[1]:
-            raise InputError("a lifetime with an error cannot be given beside gates: give it without, or leave it out")
         if self.tied and self.laser is None:
             raise InputError(f"tied = {self.tied}: a centre can only be tied to the laser image, and none was given")
         if (
@@ -118,6 +110,36 @@ class Experiment:
         _gates(self.gates, self.images)
         _ = self.film
 
+    def _check_decays(self) -> None:
+        """What the decays ask of the rest."""
+        if self.model not in (None, *MODELS):
+            near = get_close_matches(str(self.model), MODELS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(MODELS)}"
+            raise InputError(f"model = {self.model!r}; {hint}")
+        if not self.images and not self.decays:
+            raise InputError("nothing to fit: give at least one image of the photoluminescence spot, or a decay")
+        if self.components is not None and (self.model != "mixture" or self.components < 2):
+            raise InputError(f'components = {self.components} belongs to model = "mixture", and is two or more')
+        if not self.images:
+            names = ("laser", "laser_fwhm", "psf", "psf_fwhm", "landscape", "gates")
+            given = [name for name in names if getattr(self, name) is not None]
+            if given:
+                raise InputError(f"{' and '.join(given)} given, but no image: a decay alone needs none of it")
+        elif self.model == "mixture":
+            raise InputError(
+                "a mixture of lifetimes is fitted to decays alone in this version: leave the images out, or fit them "
+                "with the model 'free'"
+            )
+        if self.decays and self.lifetime is not None:
+            raise InputError("give either the lifetime or the decay that it is read from, not both")
+
+    @property
+    def decays(self) -> tuple[Decay, ...]:
+        """All decays, as a tuple."""
+        if self.decay is None:
+            return ()
+        return (self.decay,) if isinstance(self.decay, Decay) else tuple(self.decay)
+
     @property
     def film(self) -> Landscape | None:
         """The landscape and its temperature, checked against the rest; None for a uniform film."""
@@ -131,7 +153,7 @@ class Experiment:
         if self.background != "fit":
             fixed["background"] = float(self.background)
         given = _given(self.lifetime, "lifetime")
-        if self.gates is not None and given is not None:
+        if self.gates is not None and given is not None and not given.stderr:
             fixed.setdefault("lifetime", given.value)
         return Constraints(fixed, dict(self.bounds), tuple(self.tied))
 
@@ -145,6 +167,9 @@ class Experiment:
             return self._fit(progress)
 
     def _fit(self, progress: Progress | None) -> FitResult:
+        decays = measure_decays(self.decays, self._components(), progress if not self.images else None)
+        if not self.images:
+            return answer_decays(decays, self.settings(), chosen=self.model is None)
         noise = noise_of(self.images[0], self.noise)
         ratio = 1.0
         if self.laser_wavelength is not None and self.emission_wavelength is not None:
@@ -160,6 +185,7 @@ class Experiment:
         )
         if self.film is not None:
             optics = landscape_optics(optics)
+        lifetime = common_lifetime(decays) if decays else lifetime_estimate(_given(self.lifetime, "lifetime"))
         if self.gates is None:
             batch = measure_all(
                 self.images,
@@ -172,67 +198,17 @@ class Experiment:
             )
         else:
             gates = _gates(self.gates, self.images)
+            optics = replace(optics, known=with_lifetime(optics.known, lifetime))
             found = measure(self.images, optics, self.constraints, noise=noise, interval=self.interval, gates=gates)
             batch = Batch((found.measurement,), (found,), (found,))
-        return self._result(batch, optics, noise)
+        asked = Asked(self.images, self.gates is None, self.film is None, noise, self.interval, self.unreadable)
+        return answer_images(asked, batch, optics, lifetime, decays, self.settings())
 
-    def _result(self, batch: Batch, optics: Optics, noise: str) -> FitResult:
-        measurements = list(batch.measurements)
-        for place, name, reason in sorted(self.unreadable):
-            measurements.insert(place, failed(name, reason))
-        settings = self.settings()
-        laser = None if optics.laser is None else laser_measurement(optics.laser)
-        if not batch.measured:
-            reasons = tuple(say.on_images(measurements, 0))
-            return FitResult("failed", self._model(), reasons, optics.warnings, measurements=tuple(measurements),
-                             laser=laser, settings=settings, methods=self._methods(noise, limited=False))  # fmt: skip
-        length, chi2 = mean_length(batch, optics)
-        deconvolved = mean_deconvolved(batch, optics.width)
-        lifetime = _given(self.lifetime, "lifetime")
-        parameters = self._parameters(batch, length, deconvolved, lifetime, optics)
-        spoken = [
-            *say.on_images(measurements, len(batch.averaged)),
-            *(say.on_identifiability(length, lifetime) if self.gates is None else say.on_gates(parameters)),
-            *say.on_deconvolution(length, deconvolved, uniform=self.film is None),
-            *say.on_optics(batch.averaged[0], optics),
-            *say.on_limits(batch.measured, batch.averaged),
-            *say.on_scatter(batch.averaged, chi2, length.value),
-            *say.on_spot(batch.averaged, optics),
-            *say.on_noise(batch.measured),
-            *say.on_blind(batch.measured),
-        ]
-        notes = dict.fromkeys((*optics.warnings, *(note for m in batch.measured for note in m.notes)))
-        notes |= dict.fromkeys(say.on_stacks(self.images, chi2) if self.gates is None else ())
-        whole = all(entry.status == "fitted" for entry in measurements)
-        return FitResult(
-            status="converged" if whole else "partial",
-            model=self._model(),
-            verdicts=tuple(spoken),
-            warnings=tuple(notes),
-            parameters=parameters,
-            measurements=tuple(measurements),
-            scatter=scatter_of(batch.averaged),
-            goodness=overall_goodness(batch.averaged),
-            laser=laser,
-            settings=settings,
-            methods=self._methods(noise, limited=any(parameters[name].at_bound for name in LENGTH_AND_PARTS)),
-        )
-
-    def _parameters(self, batch, length, deconvolved, lifetime, optics) -> dict[str, Estimate]:
-        found = {"diffusion_length": length}
-        first = batch.averaged[0].measurement.parameters
-        if self.gates is not None:
-            found |= {name: first[name] for name in ("diffusivity", "lifetime")}
-        else:
-            found |= {"diffusivity": diffusivity_estimate(length, lifetime), "lifetime": lifetime_estimate(lifetime)}
-        found["deconvolved_length"] = deconvolved
-        seen = "laser_image_fwhm" if optics.laser is not None and optics.psf is None else "laser_fwhm"
-        found[seen] = width_estimate(optics.source, "fitted" if optics.laser else "given")
-        if optics.psf is not None:
-            found["psf_fwhm"] = width_estimate(optics.psf, "fitted" if optics.psf_image else "given")
-        if len(batch.measurements) == 1:
-            found |= {name: first[name] for name in ("centre_x", "centre_y", "amplitude", "background")}
-        return found
+    def _components(self) -> int | None:
+        """How many lifetimes; None: as many as it takes."""
+        if self.model == "mixture":
+            return self.components or 2
+        return 1 if self.images or self.model == "free" else None
 
     def settings(self) -> dict[str, Any]:
         """Everything that was asked for, as plain values."""
@@ -240,6 +216,7 @@ class Experiment:
                  "emission_wavelength", "lifetime", "noise", "background", "interval")}  # fmt: skip
         return {
             "images": [image.name for image in self.images],
+            **self._settings_of_decays(),
             "laser": None if self.laser is None else self.laser.name,
             "psf": None if self.psf is None else self.psf.name,
             **plain,
@@ -248,35 +225,33 @@ class Experiment:
             "fixed": dict(self.fixed),
             "bounds": {name: list(pair) for name, pair in self.bounds.items()},
             "tied": list(self.tied),
-            "pixel_size": list(self.images[0].spacing),
-            "pixel_size_origin": self.images[0].pixel_size_origin,
-            "camera": {name: getattr(self.images[0].camera, name) for name in ("gain", "offset", "read_noise",
-                       "excess_noise", "gain_known")},
-        }  # fmt: skip
+            **self._settings_of_camera(),
+        }
+
+    def _settings_of_camera(self) -> dict[str, Any]:
+        if not self.images:
+            return {}
+        first, names = self.images[0], ("gain", "offset", "read_noise", "excess_noise", "gain_known")
+        return {
+            "pixel_size": list(first.spacing),
+            "pixel_size_origin": first.pixel_size_origin,
+            "camera": {name: getattr(first.camera, name) for name in names},
+        }
+
+    def _settings_of_decays(self) -> dict[str, Any]:
+        if not self.decays:
+            return {}
+        told = {
+            "irf": [decay.irf.file for decay in self.decays if isinstance(decay.irf, Response)],
+            "irf_fwhm": [decay.irf for decay in self.decays if decay.irf and not isinstance(decay.irf, Response)],
+            "period": [decay.period for decay in self.decays if decay.period],
+        }
+        kept = {name: list(dict.fromkeys(values)) for name, values in told.items()}
+        names = {"decays": [decay.file for decay in self.decays], "model": self.model, "components": self.components}
+        return names | kept
 
     def _all_images(self) -> list[Image]:
         return [*self.images, *(image for image in (self.laser, self.psf) if image is not None)]
-
-    def _model(self) -> str:
-        timing = "steady state, continuous excitation" if self.gates is None else "gates after a pulse"
-        film = "uniform film" if self.landscape is None else "film with an energy landscape"
-        return f"{film}, linear, {timing}, Gaussian spot"
-
-    def _methods(self, noise: str, *, limited: bool) -> str:
-        optics = (
-            "The laser is a Gaussian of given width."
-            if self.laser is None
-            else "The laser image was fitted with a Gaussian and a background; its width's likelihood multiplies in."
-        )
-        interval = "are symmetric in log L"
-        if limited:
-            interval = "are one-sided where a limit is given, from the profile likelihood, others symmetric in log L"
-        elif self.interval == "profile" and self.gates is None:
-            interval = "of each image's diffusion length are from its profile likelihood, others symmetric in log L"
-        model = UNIFORM if self.landscape is None else ON_LANDSCAPE
-        return METHODS.format(
-            model=model, noise="Poisson" if noise == "poisson" else "Gaussian", optics=optics, interval=interval
-        )
 
 
 def _given(number: Number | None, name: str) -> Given | None:

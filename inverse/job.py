@@ -5,13 +5,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from excidiff.inverse.batch import Progress
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.files.data import Image
+from excidiff.inverse.files.decays import Decay, read_decay, read_response
 from excidiff.inverse.files.readers import ImageOptions, Map, Unreadable, read_batch, read_image, read_map
 from excidiff.inverse.files.region import region_slices
 from excidiff.inverse.machine import environment
-from excidiff.inverse.options import QUANTITIES, check_options, fixed_value, number, quantity, region
+from excidiff.inverse.options import (
+    IN_TIME,
+    QUANTITIES,
+    check_options,
+    fixed_value,
+    number,
+    quantity,
+    quantity_of,
+    region,
+    whole,
+)
 from excidiff.inverse.results.report import write_figures
 from excidiff.inverse.results.result import FitResult
 from excidiff.inverse.results.storage import inside, write_text
@@ -73,13 +86,24 @@ def draw_result(result: FitResult, folder: Path, progress: Progress | None = Non
 
 def build(settings: FitSettings) -> Experiment:
     """Read every file and put the experiment together. Raises `InputError` if no image at all can be used."""
-    found = read_batch(settings.images, **_image_options(settings))
+    given: dict[str, Any] = {"decay": _decays(settings), "model": settings.model}
+    if settings.components is not None:
+        given["components"] = whole("--components", settings.components)
+    if not settings.images and settings.frames is None:
+        return Experiment(**_said(given))
+    if settings.frame_time is not None:
+        given["gates"] = quantity_of("--frame-time", settings.frame_time, IN_TIME["frame_time"])
+    found = read_batch(settings.images or (settings.frames or "",), **_image_options(settings))
     lost = [entry for entry in found if isinstance(entry, Unreadable)]
     images = [entry for entry in found if isinstance(entry, Image)]
     if not images:
         more = f" (and {counted(len(lost) - 1, 'other image')} likewise)" if len(lost) > 1 else ""
         raise InputError(lost[0].reason + more)
-    given: dict[str, Any] = {name: quantity(settings, name) for name in QUANTITIES}
+    if "gates" in given:
+        if lost:
+            raise InputError(lost[0].reason)
+        given["gates"] = given["gates"] * np.arange(len(images) + 1)
+    given |= {name: quantity(settings, name) for name in QUANTITIES}
     if settings.laser is not None:
         given["laser"] = read_image(settings.laser, **_optics_options(settings))
     if settings.psf is not None:
@@ -94,6 +118,17 @@ def build(settings: FitSettings) -> Experiment:
     unreadable = [(place, _name(e), e.reason) for place, e in enumerate(found) if isinstance(e, Unreadable)]
     given |= {"noise": settings.noise, "interval": settings.interval}
     return Experiment(images=images, fixed=fixed, unreadable=unreadable, **_said(given))
+
+
+def _decays(settings: FitSettings) -> list[Decay] | None:
+    """Every decay with the response and the period that all share."""
+    if not settings.decay:
+        return None
+    told = {name: quantity_of("--" + name.replace("_", "-"), text, kind) for name, kind in IN_TIME.items()
+            if name != "frame_time" and (text := getattr(settings, name)) is not None}  # fmt: skip
+    irf = None if settings.irf is None else read_response(settings.irf, time_unit=settings.time_unit)
+    column = settings.decay_column
+    return [read_decay(path, irf=irf, column=column, time_unit=settings.time_unit, **told) for path in settings.decay]
 
 
 def _image_options(settings: FitSettings) -> ImageOptions:

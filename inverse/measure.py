@@ -15,7 +15,7 @@ from excidiff.inverse.fit.gated import fit_by_length, fit_gated
 from excidiff.inverse.fit.landscape import Landscape
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import Constraints
-from excidiff.inverse.fit.quality import Tension, at_odds, goodness_of, misfit, suspected_gain, tension
+from excidiff.inverse.fit.quality import Tension, at_odds, goodness_of, misfit, off_decay, suspected_gain, tension
 from excidiff.inverse.fit.rescale import with_gain
 from excidiff.inverse.fit.spot import SpotFit, fit_film, fit_gaussian, summed
 from excidiff.inverse.fit.uncertainty import NORMAL_95
@@ -67,7 +67,7 @@ def measure(
         found = goodness_of(fit, rescaled=True)
         notes.append(rescaled[0][1])
     notes += told
-    reason = misfit(fit, found) or at_odds(fit, optics.known) or _held(fit, constraints)
+    reason = misfit(fit, found) or at_odds(fit, optics.known) or off_decay(fit, optics.known) or _held(fit, constraints)
     if gates is None:
         parameters = estimates(fit, interval)
     else:
@@ -183,6 +183,7 @@ def _follow(fit: SpotFit) -> float:
     if not moving[length]:
         return 0.0
     index = np.flatnonzero(moving)
-    response = -np.linalg.lstsq(fit.information[np.ix_(index, index)], fit.information[index, width], rcond=1e-12)[0]
+    told = fit.information + fit.precision  # a lifetime that is known from a decay stays where it is
+    response = -np.linalg.lstsq(told[np.ix_(index, index)], fit.information[index, width], rcond=1e-12)[0]
     follow = float(response[np.flatnonzero(index == length)[0]])
     return follow if shape == "diffusion_length" else follow / 2

@@ -15,6 +15,8 @@ QUANTITIES = {
     "lifetime": "lifetime",
     "temperature": "temperature",
 }
+MODELS = ("free", "mixture")
+IN_TIME = {"irf_fwhm": "response", "period": "period", "frame_time": "time"}  # options of decays and frames
 WITH_ERROR = ("laser_fwhm", "psf_fwhm", "lifetime")  # whose errors are carried on
 FIXABLE = {
     "diffusion_length": "diffusion_length",
@@ -33,6 +35,16 @@ _IN_DIGITS = re.compile(r"\s*(\d+\.?\d*|\.\d+)\((\d+)\)\s*(.+?)\s*")  # 5.0(1) n
 
 def check_options(settings: FitSettings) -> None:
     """Refuse what contradicts itself in the words of the options, before any file is read."""
+    _check_data(settings)
+    seen: dict[str, str] = {}
+    for path in (*settings.images, *settings.decay):
+        place = str(data_file(path).resolve()) + str(path).removeprefix(str(data_file(path)))
+        if place in seen:
+            what = "image" if path in settings.images else "decay"
+            raise InputError(f"{path}: this {what} is given twice; a second time it would count as a new measurement")
+        seen[place] = path
+    if not settings.images and settings.frames is None:
+        return
     if (settings.laser is None) == (settings.laser_fwhm is None):
         both = "not both of them" if settings.laser else "one of them is needed"
         raise InputError(
@@ -45,12 +57,22 @@ def check_options(settings: FitSettings) -> None:
         raise InputError("give both --laser-wavelength and --emission-wavelength or neither: only their ratio is used")
     if settings.dark is not None and settings.offset is not None:
         raise InputError("give the camera's zero as an image, --dark FILE, or as a number, --offset; not both of them")
-    seen: dict[str, str] = {}
-    for path in settings.images:
-        place = str(data_file(path).resolve()) + str(path).removeprefix(str(data_file(path)))
-        if place in seen:
-            raise InputError(f"{path}: this image is given twice; a second time it would count as a new measurement")
-        seen[place] = path
+
+
+def _check_data(settings: FitSettings) -> None:
+    """What is to be fitted, and the options that belong to one kind of data only."""
+    if not settings.images and not settings.decay and settings.frames is None:
+        raise InputError("nothing to fit: give images, --frames FILE or --decay FILE")
+    if settings.images and settings.frames is not None:
+        raise InputError("give steady images or --frames, time-gated ones; they are fits of their own")
+    if (settings.frames is None) != (settings.frame_time is None):
+        raise InputError('--frames FILE and --frame-time "0.5 ns", the time from one frame to the next, go together')
+    alone = ("irf", "irf_fwhm", "period", "decay_column", "time_unit")
+    given = ["--" + name.replace("_", "-") for name in alone if getattr(settings, name) is not None]
+    if given and not settings.decay:
+        raise InputError(f"{' and '.join(given)} given, but no decay: add --decay FILE")
+    if settings.irf is not None and settings.irf_fwhm is not None:
+        raise InputError("give the instrument's response as a file, --irf, or by its width, --irf-fwhm; not both")
 
 
 def quantity(settings: FitSettings, name: str) -> float | tuple[float, float] | None:
@@ -70,6 +92,18 @@ def quantity(settings: FitSettings, name: str) -> float | tuple[float, float] | 
     # An error may be far smaller than any value: its unit alone is read, and its sign is checked by `Experiment`.
     one = parse_quantity(f"1 {unit}", {"lifetime": "time"}.get(name, "length"), name=option)
     return house, one * float(error)
+
+
+def quantity_of(option: str, text: str, kind: str) -> float:
+    """An option with a unit and without an error, in house units."""
+    return parse_quantity(text, kind, name=option)
+
+
+def whole(option: str, text: str) -> int:
+    """The text of an option that counts something."""
+    if not text.isdecimal():
+        raise InputError(f"{option} {text!r} is not a whole number; write it like {option} 2")
+    return int(text)
 
 
 def _with_error(text: str, option: str) -> tuple[str, str, str] | None:

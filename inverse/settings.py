@@ -18,7 +18,9 @@ from excidiff.inverse.results.storage import write_text
 from excidiff.solver.solution import InputError
 
 FORMAT = "excidiff run 1"
-FILES = ("laser", "psf", "landscape", "dark", "flat", "mask")
+FILES = ("frames", "irf", "laser", "psf", "landscape", "dark", "flat", "mask")
+LISTS = ("images", "decay", "fix")
+DATA = ("images", "decay", "frames")
 HEADER = "# A fit by excidiff. Run it again with:  excidiff rerun run.toml\n"
 
 
@@ -26,10 +28,21 @@ HEADER = "# A fit by excidiff. Run it again with:  excidiff rerun run.toml\n"
 class FitSettings:
     """Every option of `excidiff fit`, by the option's name; None where it was not given.
 
-    `images` and the options of `FILES` are paths. Quantities are text with a unit, or numbers where they have none.
+    `images`, `decay` and the options of `FILES` are paths. Quantities are text with a unit, or numbers where they have
+    none.
     """
 
-    images: tuple[str, ...]
+    images: tuple[str, ...] = ()
+    frames: str | None = None
+    frame_time: str | None = None
+    decay: tuple[str, ...] = ()
+    irf: str | None = None
+    irf_fwhm: str | None = None
+    period: str | None = None
+    decay_column: str | None = None
+    time_unit: str | None = None
+    model: str | None = None
+    components: str | None = None
     laser: str | None = None
     laser_fwhm: str | None = None
     psf: str | None = None
@@ -56,9 +69,10 @@ class FitSettings:
     device: str = "auto"
 
     def paths(self) -> list[tuple[str, str]]:
-        """(role, path) of every input file, the images first."""
+        """(role, path) of every input file, the data first."""
+        data = [*(("image", path) for path in self.images), *(("decay", path) for path in self.decay)]
         named = [(role, getattr(self, role)) for role in FILES]
-        return [("image", path) for path in self.images] + [(role, path) for role, path in named if path is not None]
+        return data + [(role, path) for role, path in named if path is not None]
 
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults, ready for a file."""
@@ -73,7 +87,8 @@ class FitSettings:
         """The same settings with `change` applied to every path."""
         updated = {name: change(path) for name in FILES if (path := getattr(self, name)) is not None}
         values = {field.name: getattr(self, field.name) for field in fields(self)} | updated
-        return FitSettings(**{**values, "images": tuple(change(path) for path in self.images)})
+        lists = {name: tuple(map(change, getattr(self, name))) for name in ("images", "decay")}
+        return FitSettings(**{**values, **lists})
 
 
 @dataclass(frozen=True)
@@ -132,7 +147,7 @@ def read_run(path: str | Path) -> Run:
     """Read a `run.toml`, its paths made absolute.
 
     Raises `InputError` for a file that is missing, not TOML, has a repeated or an unknown key (naming the nearest
-    known one), a wrong type, or no images.
+    known one), a wrong type, or no data.
     """
     path = Path(path)
     document = read_toml(path, "give the run.toml of a result")[0]
@@ -147,8 +162,8 @@ def read_run(path: str | Path) -> Run:
     names = [field.name for field in fields(FitSettings)]
     check_keys(path, table, names, " in [fit]")
     values = {name: _checked(path, name, value) for name, value in table.items()}
-    if not values.get("images"):
-        raise InputError(f"{path}: images is missing in [fit]; list at least one file")
+    if not any(values.get(name) for name in DATA):
+        raise InputError(f"{path}: there is nothing to fit in [fit]; list at least one file as images, or a decay")
     inputs = document.get("inputs", [])
     for entry in inputs if isinstance(inputs, list) else [None]:
         if not isinstance(entry, dict):
@@ -179,7 +194,7 @@ def changed_inputs(run: Run) -> list[str]:
 
 def _checked(path: Path, name: str, value: Any) -> Any:
     """A value of [fit] as the command line would give it: text, or a tuple of texts."""
-    if name in ("images", "fix"):
+    if name in LISTS:
         if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
             raise InputError(f'{path}: {name} = {value!r} must be a list of texts, such as ["spot_000.tif"]')
         return tuple(value)

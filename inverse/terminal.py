@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from excidiff.inverse.results.screen import WIDTH, goodness_in_words, images_in_words, rows, scatter_in_words, state
+from excidiff.inverse.results.screen import (
+    WIDTH,
+    goodness_in_words,
+    measurements_in_words,
+    rows,
+    scatter_in_words,
+    state,
+)
 from excidiff.inverse.results.sentences import sentences
 
 COLOURS = {"converged": "green", "partial": "yellow", "failed": "red"}
@@ -54,7 +61,7 @@ def show_result(result: Any) -> None:
 
     console = Console(highlight=False, width=min(Console().width, WIDTH + 4))
     colour = COLOURS.get(result.status, "white")
-    console.print(f"\n[bold {colour}]{state(result)}[/]  {escape(images_in_words(result))}")
+    console.print(f"\n[bold {colour}]{state(result)}[/]  {escape(measurements_in_words(result))}")
     console.print(Padding(f"[dim]{escape(result.model)}[/]", (0, 0, 1, 2)))
     table = Table.grid(padding=(0, 3, 0, 0))
     for index, (name, value, note) in enumerate(rows(result)):

@@ -8,11 +8,12 @@ import numpy as np
 from excidiff.inverse.batch import DISAGREE
 from excidiff.inverse.estimates import DOUBTFUL, is_endless, is_limit
 from excidiff.inverse.files.data import Image
-from excidiff.inverse.fit.optics import Given, Optics
+from excidiff.inverse.fit.optics import Optics
 from excidiff.inverse.fit.parameters import UNITS
 from excidiff.inverse.fit.quality import AT_ODDS
 from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.uncertainty import chi2_tail
+from excidiff.inverse.lifetimes import MeasuredDecay, lifetimes_in_words
 from excidiff.inverse.measure import Measured
 from excidiff.inverse.results.result import Estimate, Measurement
 from excidiff.inverse.results.wording import estimate_in_words as in_words
@@ -74,8 +75,8 @@ def _between(entry: Estimate) -> str:
     return f"{interval(entry.interval95, entry.stderr)} {unit_for_people(entry.unit)} (95 %)"
 
 
-def on_identifiability(length: Estimate, lifetime: Given | None) -> list[str]:
-    """What of D, τ and L a steady image determines."""
+def on_identifiability(length: Estimate, lifetime: Estimate, *, decays: bool = False) -> list[str]:
+    """What of D, τ and L a steady image determines; `decays`: whether a decay was there to tell the lifetime."""
     if length.at_bound:
         upper = None if length.interval95 is None else length.interval95[1]
         if length.interval95 is not None and length.value in length.interval95:
@@ -94,11 +95,62 @@ def on_identifiability(length: Estimate, lifetime: Given | None) -> list[str]:
             "photons would help."
         ]
     told = "A steady image fixes the diffusion length L = √(Dτ) only, not the diffusivity D and the lifetime τ apart"
-    if lifetime is None:
-        cure = "Give the lifetime, from a decay of this film, to obtain D."
-        return [f"{told}: any D and τ with the same product fit alike. {cure}"]
+    if lifetime.value is None or lifetime.at_bound:
+        cure = "" if decays else " Give the lifetime, from a decay of this film, to obtain D."
+        return [f"{told}: any D and τ with the same product fit alike.{cure}"]
+    if lifetime.origin != "given":
+        return [f"{told}: D = L²/τ rests on the lifetime that the decay shows, {in_words(lifetime)}."]
     error = f" ± {lifetime.stderr:.3g}" if lifetime.stderr else ""
     return [f"{told}: D = L²/τ rests on the lifetime that was given, {lifetime.value:.4g}{error} ns."]
+
+
+def on_decays(
+    decays: Sequence[MeasuredDecay], chance: float | None, *, chosen: bool = False, beside: bool = False
+) -> list[str]:
+    """What decays determine, alone or `beside` images; `chance`: that they agree; `chosen`: their number of lifetimes
+    was left to the program."""
+    said = []
+    for found in decays:
+        entry, name = found.measurement, found.decay.file
+        count = lifetimes_in_words(found.fit.components)
+        if entry.status != "fitted":
+            said.append(f"{name} is flagged: {entry.reason}.")
+        else:
+            fewer = ", and fewer do not" if chosen and found.fit.components > 1 else ""
+            said.append(f"{name}: {count} describes it{fewer}.")
+        short = [one for one in found.lifetimes if is_limit(one, 0)]
+        long = [one for one in found.lifetimes if is_limit(one, 1)]
+        if short:
+            said.append(
+                f"{name}: a lifetime is too short against the instrument's response (σ {1e3 * found.resolution:.3g} "
+                f"ps): the decay gives an upper limit only, τ {in_words(short[0])}. A faster detector, a streak camera "
+                "or more photons, of the response too, would tell it."
+            )
+        if long:
+            said.append(
+                f"{name}: a lifetime is too long against the window of {np.ptp(found.decay.edges):.4g} ns: the decay "
+                f"gives a lower limit only, τ {in_words(long[0])}. A longer window, or a laser that repeats more "
+                "slowly, would tell it."
+            )
+        if any(one.value is None for one in found.lifetimes):
+            said.append(
+                f"{name}: {count} cannot be told apart in it: any of several pairs fit alike. Fewer components, more "
+                "photons or a known lifetime would help."
+                if found.fit.components > 1
+                else f"{name}: it does not determine a lifetime; look at the decay, its window and its background."
+            )
+        if beside and entry.status != "fitted":
+            said.append(
+                "Image and decay disagree on the model: the image is fitted with one lifetime, which the decay does "
+                "not show, so that D = L²/τ has no certain τ. Fit the decay alone for its lifetimes, and check that "
+                "both are of the same film."
+            )
+    if chance is not None and chance < DISAGREE:
+        said.append(
+            f"The decays differ by more than their errors (p = {chance:.1g}): their mean lifetime is that of no one "
+            "film, and its error does not cover the difference."
+        )
+    return said
 
 
 def on_deconvolution(length: Estimate, deconvolved: Estimate, *, uniform: bool) -> list[str]:

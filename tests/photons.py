@@ -3,6 +3,7 @@
 import numpy as np
 
 from excidiff.inverse.files.data import Camera, Image
+from excidiff.inverse.files.decays import Decay, Response
 
 FWHM = 2.3548200450309493
 
@@ -37,3 +38,20 @@ def shoot_gates(seed, edges, *, photons, lifetime, width, length, background=0.5
         Image(hit + rng.poisson(background, shape), pixel_size=pixel, camera=camera, file="movie", frame=k)
         for k, hit in enumerate(hits)
     ]
+
+
+def count_decay(
+    seed: int, lifetimes, weights, *, photons: int, width: float, period: float, fwhm: float, kind: str
+) -> Decay:
+    """Photon by photon: an exponential age each, jitter, wrapped into the period; two counts per bin of background."""
+    random = np.random.default_rng(seed)
+    bins = int(period / width)
+    edges, pulse = width * np.arange(bins + 1), 0.1 * period
+    number = random.poisson(photons)
+    age = random.exponential(random.choice(lifetimes, number, p=weights))
+    jitter = random.normal(0.0, fwhm / 2.3548200450309493, (2, max(number, 100_000)))
+    seen = np.histogram((pulse + age + jitter[0, :number]) % period, edges)[0] + random.poisson(2.0, bins)
+    own = np.histogram((pulse + jitter[1, :100_000]) % period, edges)[0] + random.poisson(0.5, bins)
+    time = 0.5 * (edges[1:] + edges[:-1])
+    given = {"measured": Response(time, own), "gaussian": fwhm, "none": None}[kind]
+    return Decay(time, seen, irf=given, period=period)

@@ -22,6 +22,7 @@ from excidiff.inverse.options import quantity
 from excidiff.inverse.results.result import FitResult
 from excidiff.inverse.settings import FitSettings
 from excidiff.solver.solution import SolverError
+from tests.photons import FWHM, shoot_gates
 
 SMALL = Film(pixels=(64, 72), photons=40_000, laser_photons=100_000, spots=2)
 
@@ -404,3 +405,66 @@ def test_every_public_name_is_there():
         assert getattr(excidiff.inverse, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = excidiff.inverse.nothing  # type: ignore[attr-defined]
+
+
+def test_decay_and_images_from_files(demo, tmp_path, capsys):
+    """D, τ and L of the demonstration within 4 of their errors, no number given; the same again from run.toml."""
+    images = [str(path) for path in sorted(demo.glob("spot_*.tif"))]
+    data = ["--laser", demo / "laser.tif", "--decay", demo / "decay.csv", "--irf", demo / "irf.csv"]
+    assert cli.main([str(word) for word in ("fit", *images, *data, "-o", tmp_path / "out")]) == cli.OK
+    found = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    for name in ("diffusion_length", "diffusivity", "lifetime"):
+        entry = found["parameters"][name]
+        assert abs(entry["value"] - getattr(SMALL, name)) < 4 * entry["stderr"]
+    assert [entry["kind"] for entry in found["measurements"]] == ["image", "image", "decay"]
+    assert (tmp_path / "out" / "figures" / "decay_01_decay.png").is_file()
+    assert {entry["role"] for entry in found["settings"]["run"]["inputs"]} == {"image", "laser", "decay", "irf"}
+    capsys.readouterr()
+    assert cli.main(["rerun", str(tmp_path / "out"), "-o", str(tmp_path / "again")]) == cli.OK
+    assert "to the last digit" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_decay_alone_from_files(demo, tmp_path):
+    assert cli.main([str(word) for word in ("fit", "--decay", demo / "decay.csv", "--irf-fwhm", "120 ps", "--model",
+                     "mixture", "--components", 2, "-o", tmp_path / "out")]) in (cli.OK, cli.SOME_FAILED)  # fmt: skip
+    names = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["parameters"]
+    assert {"lifetime_1", "lifetime_2", "weight_1", "weight_2"} <= set(names)
+
+
+def test_frames_from_a_stack(tmp_path):
+    """D, τ within 4 of their errors, of frames in one file."""
+    edges = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    frames = shoot_gates(3, edges, photons=100_000, lifetime=3.0, width=0.13, length=0.35)
+    tifffile.imwrite(tmp_path / "frames.tif", np.array([frame.counts for frame in frames]).astype(np.uint16))
+    told = {"--frames": tmp_path / "frames.tif", "--frame-time": "1 ns", "--pixel-size": "60 nm",
+            "--laser-fwhm": f"{1e3 * 0.13 * FWHM} nm", "-o": tmp_path / "out"}  # fmt: skip
+    assert cli.main(["fit", *(str(word) for pair in told.items() for word in pair)]) == cli.OK
+    found = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["parameters"]
+    for name, truth in (("diffusivity", 0.35**2 / 3), ("lifetime", 3.0)):
+        assert abs(found[name]["value"] - truth) < 4 * found[name]["stderr"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--frames", "f.tif"], "--frame-time"),
+        (["--frames", "f.tif", "--frame-time", "1 ns", "a.tif"], "fits of their own"),
+        (["a.tif", "--laser", "l.tif", "--irf", "i.csv"], "--irf given, but no decay"),
+        (["--decay", "d.csv", "--irf", "i.csv", "--irf-fwhm", "50 ps"], "not both"),
+        (["--decay", "d.csv", "--irf-fwhm", "50"], "has no unit"),
+        (["--decay", "d.csv", "--components", "two"], "whole number"),
+        (["--decay", "d.csv", "--decay", "d.csv"], "given twice"),
+    ],
+)
+def test_decays_and_frames_that_contradict(words, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tif", "l.tif", "f.tif", "d.csv", "i.csv"):
+        (tmp_path / name).write_bytes(b"time_ns,counts\n" + b"".join(b"%d,5\n" % k for k in range(20)))
+    assert says in complaint(capsys, "fit", *words)
+
+
+def test_info_of_a_decay(demo, capsys):
+    assert cli.main(["info", str(demo / "decay.csv")]) == cli.OK
+    told = capsys.readouterr().out
+    assert "750 of 32 ps" in told
+    assert "ns, from the column 'time_ns'" in told

@@ -7,7 +7,7 @@ steps taken; the last tests tie it to what `evolve` and `time_integral` return.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import equinox as eqx
 import jax
@@ -258,11 +258,17 @@ def slope_defect(values: list, tangent) -> float:
     return float(np.abs(np.diff(np.log10(remainders)) + 2.0).max())
 
 
+@cache
+def gradient_of(loss: Callable[[dict], jax.Array]) -> Callable[[dict], dict]:
+    """Compiled once for all tests of a loss: of some it takes half a minute."""
+    return jax.jit(jax.grad(loss))
+
+
 def check(loss: Callable[[dict], jax.Array], p: dict, directions: dict[str, dict]) -> tuple[list[str], list[str]]:
     """(what is wrong with the derivatives of `loss` at p, the directions in which an error of 0.1 % would show)."""
     p = jax.tree.map(jnp.asarray, p)
     value, forward = jax.jit(loss), jax.jit(lambda p, d: jax.jvp(loss, (p,), (d,))[1])
-    gradient = jax.jit(jax.grad(loss))(p)
+    gradient = gradient_of(loss)(p)
     wrong, sharp = [], []
     for label, d in directions.items():
         tangent = forward(p, d)
@@ -304,7 +310,7 @@ def test_second_derivatives(name: str):
     loss, p = LOSSES[name]
     p = jax.tree.map(jnp.asarray, p)
     d = direction(p, 3)
-    gradient = jax.jit(jax.grad(loss))
+    gradient = gradient_of(loss)
     product = jax.jit(lambda p: jax.jvp(jax.grad(loss), (p,), (d,))[1])(p)
     up, down = gradient(along(p, d, 1e-4)), gradient(along(p, d, -1e-4))
     for parameter in p:

@@ -287,13 +287,12 @@ def bad(spots, beside, **change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": []}, "no images"),
+        ({"images": []}, "nothing to fit"),
         ({"laser": None}, "either as an image"),
         ({"laser_fwhm": 0.3}, "either as an image"),
         ({"laser_wavelength": 0.4}, "both wavelengths"),
         ({"lifetime": -1.0}, "lifetime"),
         ({"laser_wavelength": (0.4, 0.01), "emission_wavelength": 0.5}, "without an error"),
-        ({"lifetime": (4.0, 0.1), "gates": [0.0, 1.0, 2.0, 3.0]}, "beside gates"),
         ({"noise": "white"}, "noise"),
         ({"fixed": {"backgroud": 0.0}}, "did you mean 'background'"),
         ({"fixed": {"diffusion_length": -1.0}}, "positive"),

@@ -227,7 +227,7 @@ def test_paths_and_repeated_names_are_not_shown():
 
 def test_one_doubtful_image_is_flagged_not_partial():
     text = Page(report_page(film((image(status="flagged", reason="too dim"),)))).text
-    assert "The image was fitted, but see what is said of it below: 1 image" in text
+    assert "The data were fitted, but see what is said of them below: 1 image" in text
     assert "could not be used" not in text
 
 

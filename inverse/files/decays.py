@@ -15,12 +15,13 @@ from jaxtyping import Float
 from excidiff.inverse.files.formats import file_hash
 from excidiff.inverse.files.raster import MAX_PIXELS
 from excidiff.inverse.files.tables import read_columns
-from excidiff.inverse.files.units import parse_quantity
+from excidiff.inverse.files.units import format_quantity, parse_quantity
 from excidiff.solver.solution import InputError
 
 FEWEST = 8  # bins that a decay must have
 UNEVEN = 0.02  # of a bin: by how much written times may differ from equal steps, which is rounding
 TIMES = {"s": 1e9, "ms": 1e6, "us": 1e3, "µs": 1e3, "ns": 1.0, "ps": 1e-3, "fs": 1e-6}
+TABLES = (".csv", ".tsv", ".txt", ".dat")
 _UNIT = re.compile(r"(?:^|[^a-zµ])(fs|ps|ns|us|µs|ms|s)(?:[^a-z]|$)", re.IGNORECASE)
 _ERROR = re.compile(r"err|sigma|uncert|std|σ", re.IGNORECASE)
 
@@ -164,6 +165,34 @@ def read_response(
 ) -> Response:
     """Read an instrument's response from a table, as `read_decay` reads a decay."""
     return Response(**_read(path, column, time_unit, max_bins))
+
+
+def describe_decay(path: str | Path, *, max_bins: int = MAX_PIXELS) -> dict[str, object] | None:
+    """Say what a table of times and counts holds, one entry per line of `excidiff info`; None for any other file."""
+    file = Path(path)
+    if file.suffix.lower() not in TABLES or not file.is_file():
+        return None
+    try:
+        names, values = read_columns(file, max_pixels=max_bins)
+    except InputError:
+        return None
+    if not names or _UNIT.search(names[0]) is None or len(values) < FEWEST:
+        return None
+    scale, said = _time_unit(names, None, file.name)
+    time = scale * values[:, 0]
+    entries: dict[str, object] = {
+        "file": str(path),
+        "format": "text table, times and counts",
+        "bins": f"{len(time)} of {format_quantity(float(np.diff(time).mean()), 'time')}",
+        "time": f"{format_quantity(float(time[0]), 'time')} to {format_quantity(float(time[-1]), 'time')}",
+        "time unit from": said,
+    }
+    for name, counts in zip(names[1:], values[:, 1:].T, strict=True):
+        peak = int(np.argmax(counts))
+        entries[name] = (
+            f"{counts.sum():g} in all, at most {counts[peak]:g} at {format_quantity(float(time[peak]), 'time')}"
+        )
+    return entries
 
 
 def _read(path: str | Path, column: str | int | None, time_unit: str | None, max_bins: int) -> dict[str, Any]:

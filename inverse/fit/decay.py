@@ -7,8 +7,7 @@ period of the laser with what `response` shows of each. All of it is fitted at o
 δ included, from a start that the data give: the best of a lattice of lifetimes and shifts. Counts that come with an
 uncertainty are fitted by least squares.
 
-A measured response has photons of its own, few or many. Their noise moves the parameters θ by −C Jᵀ V⁻¹ (∂µ/∂r) δr, C
-their covariance, and that is added to it.
+What the noise of a measured response does to all this is in `sway`.
 """
 
 from collections.abc import Callable
@@ -22,10 +21,21 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from excidiff.inverse.files.decays import Decay, Response
-from excidiff.inverse.fit.likelihood import Counts, variance
+from excidiff.inverse.fit.likelihood import Counts
 from excidiff.inverse.fit.optimise import Knowledge, Model, Optimum, fit, moving
-from excidiff.inverse.fit.response import Boxes, Window, boxes_of, flash, gaussian_boxes, shown, unresolved
+from excidiff.inverse.fit.parameters import outer
+from excidiff.inverse.fit.response import (
+    Shape,
+    Window,
+    above_dark,
+    flash,
+    gaussian_shape,
+    shape_of,
+    shown,
+    unresolved,
+)
 from excidiff.inverse.fit.start import FWHM
+from excidiff.inverse.fit.sway import blurred, law_of, together
 from excidiff.inverse.fit.uncertainty import covariance
 from excidiff.solver.solution import InputError, SolverError
 
@@ -39,9 +49,10 @@ class DecayFit:
     """One fit: `values` and `covariance` in the fit's own numbers, the lifetimes from the slowest on.
 
     names: lifetime_1 … (log ns), photons_1 … (log, per period), shift (ns), background (photons per bin), scatter
-    (photons per period); without numbers for one component. `expected`, `counts`, `floor`: (T,), the last the variance
-    of Gaussian noise. `flash`: (T,) what the instrument shows of light without duration, adding up to one. `rise` gives
-    the deviance above its minimum with one parameter held at an own number, all else refitted.
+    (photons per period); without numbers for one component. `expected`, `counts`, `law`: (T,), the last the variance
+    of the counts under the model, that of a measured response in it; `own`: (T,) what of it is the bin's own. `flash`:
+    (T,) what the instrument shows of light without duration, adding up to one. `shared`: what errors that bins share
+    add to the variance of χ².
     """
 
     names: tuple[str, ...]
@@ -51,17 +62,34 @@ class DecayFit:
     slope: Float64[np.ndarray, " P"]
     expected: Float64[np.ndarray, " T"]
     counts: Float64[np.ndarray, " T"]
-    floor: Float64[np.ndarray, " T"]
+    law: Float64[np.ndarray, " T"]
     flash: Float64[np.ndarray, " T"]
+    own: Float64[np.ndarray, " T"]
+    shared: float
     noise: str
     blind: tuple[str, ...]
+    at_bound: tuple[str, ...]
     converged: bool
     steps: int
-    rise: Callable[[str, float], float]
+    least: float
+    again: Callable[..., Optimum]
 
     @property
     def components(self) -> int:
         return (len(self.names) - 3) // 2
+
+    def value(self, name: str) -> float:
+        """A parameter in house units."""
+        return outer(name, float(self.values[self.names.index(name)]))
+
+    def error(self, name: str) -> float:
+        """The standard error of the fit's own number: relative, for what is positive."""
+        index = self.names.index(name)
+        return float(np.sqrt(self.covariance[index, index]))
+
+    def profiled(self, name: str, value: float) -> float:
+        """The deviance above its minimum with `name` held at the own number `value`, all else refitted."""
+        return self.again(name, value).objective - self.least
 
     @property
     def lifetimes(self) -> tuple[Float64[np.ndarray, " K"], Float64[np.ndarray, "K K"]]:
@@ -89,13 +117,14 @@ def fit_decay(decay: Decay, *, components: int = 1, scatter: bool = True) -> Dec
     if components < 1 or 2 * components + 3 > len(decay.time):
         raise InputError(f"{decay.file}: {len(decay.time)} bins cannot tell {components} lifetimes")
     window = Window(float(decay.edges[0]), decay.width, len(decay.time), decay.period)
-    boxes, raw = _boxes(decay)
-    model = _model(window.bins, boxes is not None and boxes.alike, components)
-    arguments = (window._replace(bins=0), None if boxes is None else boxes._replace(alike=False))
+    shape, raw = _shape(decay)
+    model = _model(window.bins, shape is not None and shape.alike, components)
+    seen = (window._replace(bins=0), None if shape is None else shape._replace(alike=False))
+    arguments = (*seen, 0.0)
     noise = "poisson" if decay.uncertainty is None else "gaussian"
     counts = _counts(decay)
-    start, reach = _start(decay, window, boxes, components)
-    knowledge = _limits(decay, start, reach, components, scatter and boxes is not None)
+    start, reach = _start(decay, window, shape, components)
+    knowledge = _limits(decay, start, reach, components, scatter and shape is not None)
 
     def best_of(held: int | None = None, value: float = 0.0, begin: np.ndarray = start) -> Optimum:
         these, at = knowledge, np.array(begin)
@@ -106,21 +135,25 @@ def fit_decay(decay: Decay, *, components: int = 1, scatter: bool = True) -> Dec
             these = knowledge._replace(free=free, lower=lower, upper=upper)
         return fit(model, at, counts, these, arguments, noise=noise)
 
-    best = best_of()
+    best, swayed = best_of(), ()
+    if raw is not None and isinstance(decay.irf, Response):
+        swayed = blurred(model, best, (*seen, -np.inf), raw, decay.irf)
+        counts, arguments = counts._replace(floor=counts.floor + swayed[1]), (*seen, -np.inf)
+        best = best_of(begin=best.parameters)
     if not np.isfinite(best.parameters).all():
         raise SolverError(f"{decay.file}: the fit met numbers that are not finite; look for stray counts")
     mobile = moving(best, knowledge)
     cov = covariance(best.information, mobile)
-    spread = cov.matrix
-    if raw is not None and isinstance(decay.irf, Response):
-        spread = spread + _from_response(model, best, counts, arguments, spread, raw, decay.irf)
+    spread, shared = cov.matrix, 0.0
+    if raw is not None:
+        middle, shared = together(model, best, law_of(best, counts, noise), arguments, raw, *swayed)
+        spread = spread @ middle @ spread
     order = np.argsort(-best.parameters[:components], kind="stable")
     order = np.concatenate([order, components + order, 2 * components + np.arange(3)])
     names = (*_numbered("lifetime", components), *_numbered("photons", components), "shift", "background", "scatter")
 
-    def rise(name: str, value: float) -> float:
-        there = best_of(int(order[names.index(name)]), value, best.parameters)
-        return there.objective - best.objective
+    def again(name: str, value: float) -> Optimum:
+        return best_of(int(order[names.index(name)]), value, best.parameters)
 
     return DecayFit(
         names=names,
@@ -130,72 +163,71 @@ def fit_decay(decay: Decay, *, components: int = 1, scatter: bool = True) -> Dec
         slope=best.slope[order],
         expected=np.asarray(best.expected).reshape(-1),
         counts=decay.counts,
-        floor=np.asarray(counts.floor).reshape(-1),
-        flash=np.asarray(_flash(window.bins, boxes is not None and boxes.alike, best.parameters[-3], *arguments)),
-        noise=noise,
+        law=law_of(best, counts, noise).reshape(-1),
+        flash=np.asarray(_flash(window.bins, shape is not None and shape.alike, best.parameters[-3], *seen)),
+        own=(law_of(best, counts, noise) - (swayed[1] if swayed else 0.0)).reshape(-1),
+        shared=shared,
+        noise="gaussian" if counts.floor.any() else noise,
         blind=tuple(names[i] for i, at in enumerate(order) if at in cov.blind),
+        at_bound=tuple(names[i] for i, at in enumerate(order) if knowledge.free[at] and not mobile[at]),
         converged=best.converged,
         steps=best.steps,
-        rise=rise,
+        least=best.objective,
+        again=again,
     )
-
-
-def dark_level(counts: Float64[np.ndarray, " T"]) -> float:
-    """The background per bin of a response: the mean of the bins that do not stand out of it."""
-    level, spread = float(np.median(counts)), np.inf
-    for _ in range(20):
-        kept = counts[np.abs(counts - level) <= spread]
-        level, spread = float(kept.mean()), 4 * float(kept.std()) + 1e-9
-    return level
 
 
 def _numbered(name: str, count: int) -> tuple[str, ...]:
     return (name,) if count == 1 else tuple(f"{name}_{k + 1}" for k in range(count))
 
 
-def _boxes(decay: Decay) -> tuple[Boxes | None, np.ndarray | None]:
-    """The response as boxes, and where they are those that were measured, their counts above the background."""
+def _shape(decay: Decay) -> tuple[Shape | None, np.ndarray | None]:
+    """The response as shape, and where they are those that were measured, their counts above the background."""
     if decay.irf is None:
         return None, None
     if not isinstance(decay.irf, Response):
-        return gaussian_boxes(float(decay.irf) / FWHM), None
-    raw, start, width = decay.irf.counts - dark_level(decay.irf.counts), float(decay.irf.edges[0]), decay.irf.width
+        return gaussian_shape(float(decay.irf) / FWHM), None
+    raw, start, width = above_dark(decay.irf.counts)[0], float(decay.irf.edges[0]), decay.irf.width
     narrow = unresolved(start, width, raw)
     if narrow is not None:
         return narrow, None
     alike = abs(width / decay.width - 1) < 1e-6 / decay.time.size
-    return boxes_of(start, width, raw, alike=alike), raw
+    return shape_of(start, width, raw, alike=alike), raw
 
 
 @lru_cache(maxsize=32)
 def _model(bins: int, alike: bool, components: int) -> Model:
-    """(own numbers, window, boxes) → expected photons (1, 1, T) and their derivatives; one program for many decays."""
+    """(own numbers, window, shape, darkest) → expected photons (1, 1, T) and their derivatives, for many decays.
 
-    def expected(parameters, window: Window, boxes: Boxes | None):
-        window, boxes = _shaped(bins, alike, window, boxes)
+    `darkest`: below which light in a bin does not fall. A measured response may dip below zero by its noise, which only
+    a variance that has this noise in it can bear.
+    """
+
+    def expected(parameters, window: Window, shape: Shape | None, darkest):
+        window, shape = _shaped(bins, alike, window, shape)
         shift, background, scattered = parameters[2 * components :]
         rates, photons = jnp.exp(-parameters[:components]), jnp.exp(parameters[components : 2 * components])
-        light = sum(photons[k] * shown(rates[k], shift, boxes, window) for k in range(components))
-        light = jnp.maximum(light + scattered * flash(shift, boxes, window), 0.0)  # noise of a response may dip below
-        return (background + light)[None, None]
+        light = sum(photons[k] * shown(rates[k], shift, shape, window) for k in range(components))
+        light = light + scattered * flash(shift, shape, window)
+        return (background + jnp.maximum(light, darkest))[None, None]
 
-    def model(parameters, window, boxes):
+    def model(parameters, window, shape, darkest):
         parameters = jnp.asarray(parameters)
-        slopes = jax.jacfwd(expected)(parameters, window, boxes)
-        return expected(parameters, window, boxes), jnp.moveaxis(slopes, -1, 0)
+        slopes = jax.jacfwd(expected)(parameters, window, shape, darkest)
+        return expected(parameters, window, shape, darkest), jnp.moveaxis(slopes, -1, 0)
 
     return model
 
 
-def _shaped(bins: int, alike: bool, window: Window, boxes: Boxes | None) -> tuple[Window, Boxes | None]:
+def _shaped(bins: int, alike: bool, window: Window, shape: Shape | None) -> tuple[Window, Shape | None]:
     """What JAX must know while compiling, put back where the numbers passed through it."""
-    return window._replace(bins=bins), None if boxes is None else boxes._replace(alike=alike)
+    return window._replace(bins=bins), None if shape is None else shape._replace(alike=alike)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _flash(bins: int, alike: bool, shift, window: Window, boxes: Boxes | None):
-    window, boxes = _shaped(bins, alike, window, boxes)
-    return flash(shift, boxes, window)
+def _flash(bins: int, alike: bool, shift, window: Window, shape: Shape | None):
+    window, shape = _shaped(bins, alike, window, shape)
+    return flash(shift, shape, window)
 
 
 def _counts(decay: Decay) -> Counts:
@@ -204,47 +236,26 @@ def _counts(decay: Decay) -> Counts:
     return Counts(whole, np.ones_like(whole), np.ones_like(whole), floor, np.asarray(1.0))
 
 
-def _from_response(model: Model, best: Optimum, counts: Counts, arguments, spread, raw, response: Response):
-    """C (JᵀV⁻¹ M) Var(r) (JᵀV⁻¹ M)ᵀ C with M = ∂µ/∂r, r the counts of the response."""
-    noise = np.maximum(response.counts, 0.0) if response.uncertainty is None else response.uncertainty**2
-    law = np.asarray(variance(best.expected, counts)) if not counts.floor.any() else np.asarray(counts.floor)
-    sway = np.asarray(_sway(model, best.parameters, arguments, law, raw))
-    return spread @ (sway * noise) @ sway.T @ spread
-
-
-@partial(jax.jit, static_argnums=0)
-def _sway(model: Model, parameters, arguments, law, raw):
-    """Σ_j J_j M_j/V_j, a row per parameter: how their score follows each count of the response."""
-    window, boxes = arguments
-
-    def pulls(raw):
-        seen, _ = model(parameters, window, boxes._replace(share=boxes_of(0.0, 1.0, raw).share))
-        return jnp.sum(weight * seen[None], axis=(1, 2, 3))
-
-    weight = model(parameters, window, boxes)[1] / law[None]
-    return jax.jacrev(pulls)(raw)
-
-
-def _start(decay: Decay, window: Window, boxes: Boxes | None, components: int) -> tuple[np.ndarray, float]:
+def _start(decay: Decay, window: Window, shape: Shape | None, components: int) -> tuple[np.ndarray, float]:
     """(the best start on a lattice of shifts and lifetimes, how far the shift may be from it, ns)."""
     counts, width, length = decay.counts, decay.width, float(np.ptp(decay.edges))
     smooth = np.convolve(counts, np.ones(3) / 3, mode="same")
     peak, middle, rms = int(np.argmax(smooth)), 0.0, 0.0
-    if boxes is None:  # a rise within one bin, or before the window opens
+    if shape is None:  # a rise within one bin, or before the window opens
         before = peak > 0 and counts[0] < 0.5 * counts.max()
         shifts, reach = decay.edges[int(np.argmax(counts))] + width * np.arange(-1, 2), width
         if not before:
             shifts, reach = decay.edges[:1], 0.0
     else:
-        share, places = np.asarray(boxes.share), boxes.start + boxes.width * (np.arange(len(boxes.share)) + 0.5)
+        share, places = np.asarray(shape.weights), shape.start + shape.width * (np.arange(len(shape.weights)) + 1.5)
         middle = float(places[np.argmax(share)])
-        core = np.abs(places - middle) < 50 * max(width, boxes.width)
+        core = np.abs(places - middle) < 50 * max(width, shape.width)
         rms = float(np.sqrt(max(np.sum((share * (places - middle) ** 2)[core]), 0.0)))
         spacing = max(0.5 * rms, 0.5 * width)
         shifts, reach = decay.time[peak] - middle + spacing * np.arange(-6, 3), 20 * spacing + 5 * width
     lifetimes = np.geomspace(max(width, rms), 2 * length, LATTICE)
-    arguments = window._replace(bins=0), None if boxes is None else boxes._replace(alike=False)
-    seen = _lattice(window.bins, boxes is not None and boxes.alike, 1 / lifetimes, shifts, *arguments)
+    arguments = window._replace(bins=0), None if shape is None else shape._replace(alike=False)
+    seen = _lattice(window.bins, shape is not None and shape.alike, 1 / lifetimes, shifts, *arguments)
     weight = 1 / np.maximum(smooth, 1.0) if decay.uncertainty is None else decay.uncertainty**-2.0
     found = (np.inf, float(shifts[0]), (LATTICE // 2,) * components, np.ones(components + 1))
     for shift, rows in zip(shifts, np.asarray(seen), strict=True):
@@ -264,10 +275,10 @@ def _start(decay: Decay, window: Window, boxes: Boxes | None, components: int) -
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _lattice(bins: int, alike: bool, rates, shifts, window: Window, boxes: Boxes | None):
+def _lattice(bins: int, alike: bool, rates, shifts, window: Window, shape: Shape | None):
     """What is shown of every rate at every shift."""
-    window, boxes = _shaped(bins, alike, window, boxes)
-    return jax.vmap(lambda d: jax.vmap(lambda rate: shown(rate, d, boxes, window))(rates))(shifts)
+    window, shape = _shaped(bins, alike, window, shape)
+    return jax.vmap(lambda d: jax.vmap(lambda rate: shown(rate, d, shape, window))(rates))(shifts)
 
 
 def _limits(decay: Decay, start: np.ndarray, reach: float, components: int, scatter: bool) -> Knowledge:
@@ -278,7 +289,7 @@ def _limits(decay: Decay, start: np.ndarray, reach: float, components: int, scat
     shift = start[2 * components]
     darkest = 1e-7 * total / decay.time.size if decay.uncertainty is None else -np.inf
     lower += [shift - reach, darkest, 0.0]
-    upper += [shift + reach, np.inf, 1e3 * total]
+    upper += [shift + reach, np.inf, 0.5 * total]  # more laser light than that is no decay
     size = 2 * components + 3
     free = np.ones(size, bool)
     free[-3:] = reach > 0, True, scatter

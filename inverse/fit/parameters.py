@@ -32,8 +32,12 @@ UNITS = {
     "centre_y": "um",
     "amplitude": "photons",
     "background": "photons/pixel",
+    "photons": "photons",
+    "shift": "ns",
+    "scatter": "photons",
 }
-POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "psf_width", "amplitude"})
+POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "psf_width", "amplitude", "photons"})
+LARGEST = 700.0  # whose exponential is still a number
 OPTICAL = ("width", "psf_width")
 """What the optics tell, never the person by these names."""
 
@@ -103,26 +107,31 @@ class Constraints:
         return lower, upper
 
 
+def kind(name: str) -> str:
+    """What a parameter is: "lifetime_2" is a lifetime."""
+    return name.rstrip("0123456789").rstrip("_")
+
+
 def inner(name: str, value: float) -> float:
     """A house value as the fit's own number: log for what is positive."""
-    return float(np.log(value)) if name in POSITIVE else float(value)
+    return float(np.log(value)) if kind(name) in POSITIVE else float(value)
 
 
 def outer(name: str, value: float) -> float:
     """The fit's own number as a house value."""
-    return float(np.exp(value)) if name in POSITIVE else float(value)
+    return float(np.exp(min(value, LARGEST))) if kind(name) in POSITIVE else float(value)
 
 
 def scale(name: str, value: float) -> float:
     """d(house value)/d(own number) at the own number `value`: turns a standard error of one into one of the other."""
-    return float(np.exp(value)) if name in POSITIVE else 1.0
+    return float(np.exp(value)) if kind(name) in POSITIVE else 1.0
 
 
 def _check_value(name: str, value: float, how: str) -> None:
     good = np.isfinite(value) and (value > 0 or name not in POSITIVE)
     if not good:
-        kind = "a positive finite number" if name in POSITIVE else "a finite number"
-        raise InputError(f"{how} {name} = {value!r}; give {kind} in {UNITS[name]}")
+        wanted = "a positive finite number" if name in POSITIVE else "a finite number"
+        raise InputError(f"{how} {name} = {value!r}; give {wanted} in {UNITS[name]}")
 
 
 def _open(bound: float | None, otherwise: float) -> float:

@@ -165,3 +165,17 @@ def at_odds(fit: SpotFit, known: Known) -> str | None:
         f"µm FWHM before diffusion, the laser says {told:.4g} ± {told * error:.2g} µm, {abs(found.pull):.1f} standard "
         "deviations away; check focus, magnification and pixel size of both"
     )
+
+
+def off_decay(fit: SpotFit, known: Known) -> str | None:
+    """In words, that gates and the lifetime known from elsewhere contradict each other; None where they do not."""
+    found = tension(fit, known, "lifetime") if "lifetime" in known.names else None
+    if found is None or abs(found.pull) <= AT_ODDS:
+        return None
+    at = known.names.index("lifetime")
+    told, error = float(np.exp(known.mean[at])), float(np.sqrt(known.covariance[at, at]))
+    return (
+        f"frames and decay contradict each other: the frames ask for a lifetime of {float(np.exp(found.value)):.4g} "
+        f"ns, the decay says {told:.4g} ± {told * error:.2g} ns, {abs(found.pull):.1f} standard deviations away; are "
+        "both of the same film, and are the times of the frames right?"
+    )

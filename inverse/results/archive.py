@@ -1,4 +1,4 @@
-"""One netCDF file for a result: its document as text, and for every measurement a group of arrays with axes in µm.
+"""One netCDF file for a result: its document as text, and every measurement a group of arrays with axes in µm or ns.
 
 The file is plain netCDF-4: `xarray.open_datatree`, `ncdump` and MATLAB read it. The text variable `document` holds
 what has no axes (values, verdicts, settings), so that a result comes back exactly as it was saved.
@@ -20,11 +20,15 @@ _VARIABLES = {
     "model": ("photons expected in each pixel under the fitted model", "photons"),
     "variance": ("variance of the counts under the fitted model", "photons^2"),
     "mask": ("1 where the pixel was used in the fit", "1"),
+    "response": ("share of a flash that the instrument shows in each bin", "1"),
 }
 
 
 def write_archive(path: str | Path, document: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> Path:
-    """Save `document` (JSON-ready) and `groups` ({group: {variable: (ny, nx) array, "pixel_size": (y, x) µm}})."""
+    """Save `document` (JSON-ready) and `groups` ({group: {variable: (ny, nx) array, "pixel_size": (y, x) µm}}).
+
+    A group of (T,) arrays has "time", the centres of the bins in ns, instead of a pixel size.
+    """
     import h5netcdf
 
     text = json.dumps(document, allow_nan=False, ensure_ascii=False)
@@ -32,7 +36,7 @@ def write_archive(path: str | Path, document: Mapping[str, Any], groups: Mapping
     def write(temporary: Path) -> None:
         with h5netcdf.File(temporary, "w") as file:
             file.attrs["format"] = FORMAT
-            file.attrs["title"] = "luminescence images, fitted model and parameters"
+            file.attrs["title"] = "luminescence, fitted model and parameters"
             _write_text(file, text)
             for name, arrays in groups.items():
                 _write_group(file.create_group(name), arrays)
@@ -55,9 +59,7 @@ def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, dict[str, 
             text = text.item() if isinstance(text, np.ndarray) else text
             document = json.loads(text if isinstance(text, str) else bytes(text).decode("utf-8"))
             groups = {
-                name: {
-                    key: np.asarray(variable[...]) for key, variable in group.variables.items() if variable.ndim == 2
-                }
+                name: {key: np.asarray(variable[...]) for key, variable in group.variables.items() if key in _VARIABLES}
                 for name, group in file.groups.items()
             }
     except (OSError, KeyError, ValueError, RuntimeError, AttributeError) as error:
@@ -76,20 +78,25 @@ def _write_text(file: Any, text: str) -> None:
 
 
 def _write_group(group: Any, arrays: Mapping[str, Any]) -> None:
-    pixel_size = arrays["pixel_size"]
     shape = np.shape(arrays["counts"])
-    group.dimensions = {"y": shape[0], "x": shape[1]}
-    for axis, count, pitch in zip("yx", shape, pixel_size, strict=True):
-        centres = (np.arange(count) - 0.5 * (count - 1)) * pitch
+    if "time" in arrays:
+        axes = {"time": (arrays["time"], "ns", "centres of the bins")}
+    else:
+        axes = {
+            axis: ((np.arange(n) - 0.5 * (n - 1)) * pitch, "um", f"pixel centres along {axis}, from the image's centre")
+            for axis, n, pitch in zip("yx", shape, arrays["pixel_size"], strict=True)
+        }
+    group.dimensions = dict(zip(axes, shape, strict=True))
+    for axis, (centres, unit, meaning) in axes.items():
         variable = group.create_variable(axis, (axis,), data=centres)
-        variable.attrs["units"] = "um"
-        variable.attrs["long_name"] = f"pixel centres along {axis}, from the image's centre"
+        variable.attrs["units"] = unit
+        variable.attrs["long_name"] = meaning
     for name, (meaning, unit) in _VARIABLES.items():
         values = arrays.get(name)
         if values is None:
             continue
         values = np.asarray(values)
         stored = values.astype(np.uint8) if values.dtype == bool else values
-        variable = group.create_variable(name, ("y", "x"), data=stored, compression="gzip", compression_opts=4)
+        variable = group.create_variable(name, tuple(axes), data=stored, compression="gzip", compression_opts=4)
         variable.attrs["long_name"] = meaning
         variable.attrs["units"] = unit

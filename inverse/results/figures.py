@@ -118,7 +118,7 @@ def draw_profile(axes: Any, measurement: Any, laser: Any = None) -> None:
         yscale="log", xlim=(0.0, reach), ylim=(max(floor, peak * 1e-5), 1.8 * top),
         xlabel="distance from the centre (µm)", ylabel="photons per pixel",
     )  # fmt: skip
-    _plain_decades(axes.yaxis)
+    plain_decades(axes.yaxis)
     legend_above(axes)
 
 
@@ -256,7 +256,7 @@ def _colours(low: float, high: float) -> tuple[Any, Any]:
     return colours, Normalize(low, top, clip=True) if low < 0 else PowerNorm(0.5, low, top, clip=True)
 
 
-def _plain_decades(axis: Any) -> None:
+def plain_decades(axis: Any) -> None:
     """Decades as 1, 10, 100, ticks without labels between: read at a glance, and quick to draw."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -264,9 +264,9 @@ def _plain_decades(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def legend_above(axes: Any) -> None:
+def legend_above(axes: Any, columns: int = 3) -> None:
     """The legend over the axes, where it hides no data."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, fontsize=8.0, handlelength=1.3,
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize=8.0, handlelength=1.3,
                 columnspacing=1.0, handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
 
 

@@ -1,13 +1,14 @@
-"""One measurement on the page: image, model and residual as bare pixels with a scale bar, and the radial profile."""
+"""One measurement on the page: image, model and residual as bare pixels with the radial profile; a decay over time."""
 
 from typing import Any
 
 from excidiff.inverse.results import figures, page
 from excidiff.inverse.results.screen import goodness_in_words
 from excidiff.inverse.results.sentences import file_name, reason
+from excidiff.inverse.results.traces import decay_figure
 from excidiff.inverse.results.wording import estimate_in_words, label
 
-VALUES = ("diffusion_length", "laser_image_fwhm", "laser_fwhm")
+VALUES = ("diffusion_length", "lifetime", "laser_image_fwhm", "laser_fwhm")
 
 
 def measurement_panels(measurement: Any, laser: Any = None, number: int | None = None) -> str:
@@ -21,10 +22,22 @@ def measurement_panels(measurement: Any, laser: Any = None, number: int | None =
         head += f'<p class="{measurement.status}">{measurement.status}: {page.text(reason(measurement))}</p>'
     if measurement.counts is None:
         return f'<article class="measurement">{head}</article>'
-    summary = [_phrase(measurement, name) for name in VALUES]
+    mixed = [name for name in measurement.parameters if name.startswith(("lifetime_", "weight_"))]
+    summary = [_phrase(measurement, name) for name in (*VALUES, *mixed)]
     summary.append(goodness_in_words(measurement.goodness))
     head += page.paragraph("; ".join(part for part in summary if part))
+    if measurement.counts.ndim == 1:
+        return f'<article class="measurement">{head}{_trace(measurement)}</article>'
     return f'<article class="measurement">{head}<div class="panels">{_panels(measurement, laser)}</div></article>'
+
+
+def _trace(measurement: Any) -> str:
+    """A decay over time with its residuals."""
+    drawn = figures.encode(decay_figure(measurement), "svg")
+    alternative = (
+        f"Photons per bin of {file_name(measurement.file)} against time, measured and modelled; residuals below."
+    )
+    return f'<figure class="wide">{page.picture(drawn, "svg+xml", alternative)}</figure>'
 
 
 def _phrase(measurement: Any, name: str) -> str:

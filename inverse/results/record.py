@@ -9,10 +9,12 @@ from excidiff.inverse.results.wording import label
 
 UNITS = {
     "lifetime": "ns",
+    "irf_fwhm": "ns",
+    "period": "ns",
     "temperature": "K",
     **dict.fromkeys(("laser_fwhm", "laser_image_fwhm", "psf_fwhm", "laser_wavelength", "emission_wavelength"), "µm"),
 }
-ELSEWHERE = ("run", "images", "laser", "psf", "pixel_size_origin")  # in the table of inputs, or beside another setting
+ELSEWHERE = ("run", "images", "decays", "laser", "psf", "pixel_size_origin")  # among the inputs, or beside another
 
 
 def origin(result: Any) -> list[str]:

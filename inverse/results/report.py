@@ -11,9 +11,10 @@ from excidiff.inverse.results import figures, page
 from excidiff.inverse.results.panels import measurement_panels
 from excidiff.inverse.results.record import origin, software
 from excidiff.inverse.results.scatter import scatter_figure
-from excidiff.inverse.results.screen import goodness_in_words, images_in_words, remark, scatter_in_words, state
+from excidiff.inverse.results.screen import goodness_in_words, measurements_in_words, remark, scatter_in_words, state
 from excidiff.inverse.results.sentences import file_name, reason, sentences
 from excidiff.inverse.results.storage import inside, plain_name, write_text, write_whole
+from excidiff.inverse.results.traces import decay_figure
 from excidiff.inverse.results.wording import (
     counted,
     estimate_in_words,
@@ -33,7 +34,7 @@ HEADLINES = ("diffusion_length", "diffusivity", "lifetime")
 STATUS = {
     "converged": "The fit converged",
     "partial": "Some measurements could not be used",
-    "flagged": "The image was fitted, but see what is said of it below",
+    "flagged": "The data were fitted, but see what is said of them below",
     "failed": "The fit failed",
 }
 DECONVOLVED = (
@@ -51,7 +52,7 @@ def write_report(result: Any, path: str | Path) -> Path:
 
 
 def write_figures(result: Any, folder: Path, progress: Callable[..., Any] | None = None) -> list[Path]:
-    """PNG and SVG of each pictured image's overview and of the values of all images, into `folder`, which exists.
+    """PNG and SVG of each pictured image's overview, of decays and of all images' values, into `folder`, which exists.
 
     `progress(done, all, name)` is called after each.
     """
@@ -63,6 +64,9 @@ def write_figures(result: Any, folder: Path, progress: Callable[..., Any] | None
         written += _write_figure(figures.overview(entry, result.laser), folder, name)
         if progress is not None:
             progress(done, len(shown), name)
+    for number, entry in enumerate(result.decays, 1):
+        name = f"decay_{number:02d}_{plain_name(PurePath(entry.file).stem)}"
+        written += _write_figure(decay_figure(entry), folder, name)
     if len(result.images) > 1:
         drawn = scatter_figure(result.images, result.parameters.get("diffusion_length"))
         written += _write_figure(drawn, folder, "images")
@@ -87,6 +91,7 @@ def report_page(result: Any) -> str:
             page.section("Values", _values(result)),
             page.section("The images against each other", *_spread(result)),
             page.section("Each image", *_each_image(result)),
+            page.section("Each decay", *map(measurement_panels, result.decays)),
             page.section("The laser", measurement_panels(result.laser) if result.laser is not None else ""),
             page.section("Three lengths, never confused", *_lengths(result)),
             page.section("All images in numbers", _images_table(result)),
@@ -105,6 +110,8 @@ def pictured(images: Sequence[Any]) -> list[Any]:
 
 def _each_image(result: Any) -> list[str]:
     shown = pictured(result.images)
+    if not shown:
+        return []
     rest = len(result.images) - len(shown)
     words = f"{counted(rest, 'more image')} fitted without remark: see the table below and result.nc." if rest else ""
     numbers = _numbers(result)
@@ -119,9 +126,14 @@ def _numbers(result: Any) -> dict[int, int]:
     return {id(entry): number for number, entry in enumerate(result.images, 1)} if len(result.images) > 1 else {}
 
 
+def _headlines(result: Any) -> tuple[str, ...]:
+    """The values worth large letters, in order: of a mixture each lifetime."""
+    return (*HEADLINES, *(name for name in result.parameters if name.startswith("lifetime_")))
+
+
 def _headline(result: Any) -> tuple[str, str]:
     """(name, phrase) of the main value: the first of the headlines that the data determine."""
-    for name in HEADLINES:
+    for name in _headlines(result):
         entry = result.parameters.get(name)
         if entry is not None and entry.value is not None and entry.origin != "given":
             return name, f"{label(name)} {estimate_in_words(entry)}"
@@ -130,17 +142,18 @@ def _headline(result: Any) -> tuple[str, str]:
 
 def _opening(result: Any) -> str:
     name, phrase = _headline(result)
-    parts = ["<header>", "<h1>excidiff: how far excitons travel</h1>"]
+    question = "how far excitons travel" if result.images else "how long excitons live"
+    parts = ["<header>", f"<h1>excidiff: {question}</h1>"]
     if name:
         entry = result.parameters[name]
         parts.append(f'<p class="value">{_large(entry)} <small>{page.text(unit_for_people(entry.unit))}</small></p>')
         parts.append(f'<p class="name">{page.text(label(name) + _certainty(entry))}</p>')
     else:
         parts.append(f'<p class="value">{page.text(phrase)}</p>')
-    others = [other for other in HEADLINES if other != name and other in result.parameters]
+    others = [other for other in _headlines(result) if other != name and other in result.parameters]
     items = "".join(_aside(other, result.parameters[other]) for other in others)
     parts.append(f'<ul class="also">{items}</ul>' if items else "")
-    words = f"{STATUS[state(result)]}: {images_in_words(result)}"
+    words = f"{STATUS[state(result)]}: {measurements_in_words(result)}"
     parts.append(f'<p class="status {page.text(result.status)}">{page.text(words)}</p>')
     parts += [page.paragraph(f"Model: {result.model}."), "</header>"]
     return "\n".join(part for part in parts if part)
@@ -186,7 +199,7 @@ def _sentences(result: Any) -> str:
 
 
 def _values(result: Any) -> str:
-    own = result.images[0].parameters if len(result.images) == 1 else {}
+    own = {} if len(result.images) != 1 else result.images[0].parameters
     entries = {**result.parameters, **{name: entry for name, entry in own.items() if name not in result.parameters}}
     rows = [(label(name), estimate_in_words(entry), remark(name, entry)) for name, entry in entries.items()]
     fitness = goodness_in_words(result.goodness)
@@ -232,6 +245,8 @@ def _lengths(result: Any) -> list[str]:
 
 
 def _images_table(result: Any) -> str:
+    if not result.images:
+        return ""
     names = [name for name in ("diffusion_length", "deconvolved_length", "amplitude", "background")
              if any(name in entry.parameters for entry in result.images)]  # fmt: skip
     rows, classes, units, numbers = [], [], dict.fromkeys(names, ""), _numbers(result)

@@ -19,7 +19,7 @@ from excidiff.inverse.results.screen import html_table, one_screen
 from excidiff.solver.solution import InputError
 
 Origin = Literal["fitted", "given", "derived"]
-ARRAYS = ("counts", "model", "variance", "mask")
+ARRAYS = ("counts", "model", "variance", "mask", "response")
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,12 @@ class Estimate:
 class Measurement:
     """One measurement and what its own fit says.
 
-    `counts`, `model` and `variance` are (ny, nx) in photoelectrons: measured, expected, and the variance of the
-    counts under the model (None: the model itself, as for Poisson counts). `mask` is True where a pixel was used.
-    `pixel_size` is (y, x) in µm. `window` holds the part of the plane that was modelled, in µm from the image's
-    centre: x0, x1, y0, y1. `reason` says why a measurement was flagged or failed. `goodness` has deviance_ratio,
-    p_value, z, photons, pixels, masked.
+    `counts`, `model` and `variance` are (ny, nx) in photoelectrons, of a decay (T,) in photons: measured, expected, and
+    the variance of the counts under the model (None: the model itself, as for Poisson counts). `mask` is True where a
+    pixel was used. `pixel_size` is (y, x) in µm. `window` holds the part of the plane that was modelled, in µm from the
+    image's centre: x0, x1, y0, y1; of a decay t0 and t1 in ns, between which its bins are. `response`: (T,) what a
+    decay's instrument shows of a flash. `reason` says why a measurement was flagged or failed. `goodness` has
+    deviance_ratio, p_value, z, photons, pixels, masked.
     """
 
     kind: str
@@ -71,6 +72,7 @@ class Measurement:
     pixel_size: tuple[float, float] | None = None
     window: Mapping[str, float] | None = None
     variance: np.ndarray | None = None
+    response: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", dict(self.parameters))
@@ -91,6 +93,14 @@ class Measurement:
         variance = self.model if self.variance is None else self.variance
         deviation = (self.counts - self.model) / np.sqrt(np.maximum(variance, 1e-12))
         return deviation if self.mask is None else np.where(self.mask, deviation, np.nan)
+
+    @property
+    def time(self) -> np.ndarray:
+        """The centres of a decay's bins, ns, (T,)."""
+        if self.counts is None or self.window is None or "t0" not in self.window:
+            raise InputError(f"{self.file}: it has no axis of time, being of kind {self.kind}")
+        edges = np.linspace(self.window["t0"], self.window["t1"], self.counts.size + 1)
+        return (edges[1:] + edges[:-1]) / 2
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, ready for JSON."""
@@ -143,6 +153,11 @@ class FitResult:
         for name in ("verdicts", "warnings", "measurements"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "parameters", dict(self.parameters))
+
+    @property
+    def decays(self) -> tuple[Measurement, ...]:
+        """The measurements that are decays."""
+        return tuple(measurement for measurement in self.measurements if measurement.kind == "decay")
 
     @property
     def images(self) -> tuple[Measurement, ...]:
@@ -255,4 +270,6 @@ def _arrays(measurement: Measurement) -> dict[str, Any]:
     if measurement.counts is None:
         return {}
     arrays = {name: getattr(measurement, name) for name in ARRAYS if getattr(measurement, name) is not None}
+    if measurement.counts.ndim == 1:
+        return {**arrays, "time": measurement.time}
     return {**arrays, "pixel_size": measurement.pixel_size or (1.0, 1.0)}

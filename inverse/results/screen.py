@@ -74,14 +74,15 @@ def remark(name: str, entry: Any) -> str:
 
 
 def state(result: Shown) -> str:
-    """How the fit went, in a word; a single image that is doubtful is "flagged", as nothing but it is "partial"."""
-    alone = len(result.images) == 1 and result.images[0].status == "flagged"
+    """How the fit went, in a word; a single measurement in doubt is "flagged", as nothing but it is "partial"."""
+    alone = len(result.measurements) == 1 and result.measurements[0].status == "flagged"
     return "flagged" if alone else result.status
 
 
-def images_in_words(result: Shown) -> str:
-    """ "12 images, 1 flagged": how many measurements there are and how they fared."""
-    number = counted(len(result.images), "image")
+def measurements_in_words(result: Shown) -> str:
+    """ "12 images, 1 decay, 1 flagged": how many measurements there are and how they fared."""
+    kinds = [measurement.kind for measurement in result.measurements]
+    number = ", ".join(counted(kinds.count(kind), kind) for kind in dict.fromkeys(kinds))
     if state(result) == "flagged":
         return number
     statuses = [measurement.status for measurement in result.measurements]
@@ -112,7 +113,7 @@ def scatter_in_words(result: Shown) -> list[str]:
 
 def one_screen(result: Shown) -> str:
     """The result as plain text: status, values, goodness, scatter, verdicts, warnings."""
-    lines = [f"{state(result)}: {images_in_words(result)}", *_wrapped(result.model, "  ", "  "), ""]
+    lines = [f"{state(result)}: {measurements_in_words(result)}", *_wrapped(result.model, "  ", "  "), ""]
     table = rows(result)
     if table:
         widths = [max(len(row[column]) for row in table) for column in (0, 1)]
@@ -139,7 +140,7 @@ def html_table(result: Shown) -> str:
     )
     verdicts, warnings = sentences(result)
     notes = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in (*verdicts, *warnings))
-    head = html.escape(f"{state(result)}: {images_in_words(result)}")
+    head = html.escape(f"{state(result)}: {measurements_in_words(result)}")
     return f"<div><strong>{head}</strong><br>{html.escape(result.model)}<table>{body}</table><ul>{notes}</ul></div>"
 
 

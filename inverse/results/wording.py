@@ -18,6 +18,8 @@ LABELS = {
     "laser_fwhm": "laser FWHM, at the sample",
     "laser_image_fwhm": "laser FWHM, as imaged",
     "psf_fwhm": "PSF FWHM",
+    "irf_shift": "shift of the response",
+    "scattered_light": "scattered laser light",
 }
 
 _UNITS = {
@@ -26,15 +28,20 @@ _UNITS = {
     "1/um^2": "1/µm²",
     "photons": "photons",
     "photons/pixel": "photons/pixel",
+    "photons/bin": "photons/bin",
 }
 
 _SMALL = 1e-3  # numbers below it are written with a power of ten
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _ORIGINS = {"given": "given, not fitted", "derived": "derived", "fitted": ""}
 
 
 def label(name: str) -> str:
     """What a parameter is called in front of people: "diffusion_length" -> "diffusion length √(Dτ)"."""
+    kind, _, number = name.rpartition("_")
+    if number.isdigit():  # of a mixture, from the slowest on
+        return f"{kind.replace('_', ' ')}{'' if kind != 'lifetime' else ' τ'}{number.translate(_SUBSCRIPTS)}"
     return LABELS.get(name, name.replace("_", " "))
 
 
