@@ -45,18 +45,20 @@ def pinhole(position) -> jax.Array:
 
 
 def profiles() -> Profiles:
-    picture = steady_state(FILM, jnp.ones(GRID.shape), GRID).emission
+    picture = np.asarray(steady_state(FILM, jnp.ones(GRID.shape), GRID).emission)
     scan = raster_scan(FILM, LASER, GRID, PATH)
     confocal = raster_scan(FILM, LASER, GRID, PATH, detector=pinhole)
-    row = np.asarray(picture)[GRID.shape[0] // 2]
+    row = picture[GRID.shape[0] // 2]
     through = [float(jnp.sum(gaussian_spot(GRID, fwhm=LASER.fwhm, centre=p) * picture)) for p in PATH]
-    lines = (
-        np.interp(PATH[:, 0], GRID.x, row),
-        np.array(through),
-        np.asarray(scan.signal),
-        np.asarray(confocal.signal),
+    camera, seen = np.interp(PATH[:, 0], GRID.x, row), np.array(through)
+    scanned, pinholed = np.asarray(scan.signal), np.asarray(confocal.signal)
+    return Profiles(
+        camera / camera[0],
+        seen / seen[0],
+        scanned / scanned[0],
+        pinholed / pinholed[0],
+        (scan.path, confocal.path),
     )
-    return Profiles(*(line / line[0] for line in lines), (scan.path, confocal.path))
 
 
 def edge(profile: np.ndarray) -> float:

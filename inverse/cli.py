@@ -95,12 +95,13 @@ def _left_behind(given: argparse.Namespace) -> str:
 
 
 def _demo(given: argparse.Namespace) -> int:
-    from excidiff.inverse.demo import Film, write_demo
+    from excidiff.inverse.demo import write_demo
 
     folder = write_demo(given.output, seed=given.seed, overwrite=given.overwrite)
     terminal.say(f"{folder}: images, decay and truth of a film, photon by photon. Now fit them:")
-    place, lifetime = shlex.quote(str(folder)), f"{Film().lifetime:g} ns"
-    terminal.say(f'\n  excidiff fit {place}/spot_*.tif --laser {place}/laser.tif --lifetime "{lifetime}" -o out\n')
+    place = shlex.quote(str(folder))
+    data = f"{place}/spot_*.tif --laser {place}/laser.tif --decay {place}/decay.csv --irf {place}/irf.csv"
+    terminal.say(f"\n  excidiff fit {data} -o out\n")
     return OK
 
 

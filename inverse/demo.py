@@ -24,15 +24,14 @@ A film that does not exist, seen by a microscope that does not exist either; eve
 laser.tif      the laser spot through the microscope, without the film
 spot_*.tif     luminescence of the film under that spot, at {spots} places
 decay.csv      photons against time after the pulse, with the background of the detector
-irf.csv        the response of the detector to a short flash; both for a later version, which will read lifetimes
-               from decays: this one takes the lifetime as a number
+irf.csv        the response of the detector to a short flash
 truth.json     what is true of this film: look after the fit
 
 The images know their pixel size ({pixel:g} nm). Fit them with
 
-    excidiff fit spot_*.tif --laser laser.tif --lifetime "{lifetime:g} ns" -o out
+    excidiff fit spot_*.tif --laser laser.tif --decay decay.csv --irf irf.csv -o out
 
-The diffusion length that the fit reports should agree with truth.json within about two of its errors.
+Diffusion length, lifetime and diffusivity should agree with truth.json within about two of their errors.
 """
 
 
@@ -77,7 +76,7 @@ def write_demo(path: str | Path, *, seed: int = 1, film: Film | None = None, ove
                 _write_decay(folder, film, photons.time, random)
         truth = {**asdict(film), "diffusion_length": film.diffusion_length, "seed": seed, "units": "um, ns"}
         write_text(inside(folder, "truth.json"), json.dumps(truth, indent=1) + "\n")
-        words = README.format(spots=film.spots, pixel=1e3 * film.pixel_size, lifetime=film.lifetime)
+        words = README.format(spots=film.spots, pixel=1e3 * film.pixel_size)
         write_text(inside(folder, "README.txt"), words)
     return Path(path)
 

@@ -91,18 +91,17 @@ def build(settings: FitSettings) -> Experiment:
         given["components"] = whole("--components", settings.components)
     if not settings.images and settings.frames is None:
         return Experiment(**_said(given))
-    if settings.frame_time is not None:
-        given["gates"] = quantity_of("--frame-time", settings.frame_time, IN_TIME["frame_time"])
+    frame_time = _time(settings, "frame_time")
     found = read_batch(settings.images or (settings.frames or "",), **_image_options(settings))
     lost = [entry for entry in found if isinstance(entry, Unreadable)]
     images = [entry for entry in found if isinstance(entry, Image)]
     if not images:
         more = f" (and {counted(len(lost) - 1, 'other image')} likewise)" if len(lost) > 1 else ""
         raise InputError(lost[0].reason + more)
-    if "gates" in given:
+    if frame_time is not None:
         if lost:
             raise InputError(lost[0].reason)
-        given["gates"] = given["gates"] * np.arange(len(images) + 1)
+        given["gates"] = frame_time * np.arange(len(images) + 1)
     given |= {name: quantity(settings, name) for name in QUANTITIES}
     if settings.laser is not None:
         given["laser"] = read_image(settings.laser, **_optics_options(settings))
@@ -124,11 +123,19 @@ def _decays(settings: FitSettings) -> list[Decay] | None:
     """Every decay with the response and the period that all share."""
     if not settings.decay:
         return None
-    told = {name: quantity_of("--" + name.replace("_", "-"), text, kind) for name, kind in IN_TIME.items()
-            if name != "frame_time" and (text := getattr(settings, name)) is not None}  # fmt: skip
+    width, period = (_time(settings, name) for name in ("irf_fwhm", "period"))
     irf = None if settings.irf is None else read_response(settings.irf, time_unit=settings.time_unit)
-    column = settings.decay_column
-    return [read_decay(path, irf=irf, column=column, time_unit=settings.time_unit, **told) for path in settings.decay]
+    column, unit = settings.decay_column, settings.time_unit
+    return [
+        read_decay(path, irf=irf, irf_fwhm=width, period=period, column=column, time_unit=unit)
+        for path in settings.decay
+    ]
+
+
+def _time(settings: FitSettings, name: str) -> float | None:
+    """One of the options of `IN_TIME`, ns."""
+    text = getattr(settings, name)
+    return None if text is None else quantity_of("--" + name.replace("_", "-"), text, IN_TIME[name])
 
 
 def _image_options(settings: FitSettings) -> ImageOptions:

@@ -39,9 +39,9 @@ def test_commands_exist(capsys: pytest.CaptureFixture[str]):
 
 
 def test_two_commands_are_what_continuous_integration_runs():
-    """`.ci/run` takes the first two shell blocks; the lifetime in the first is the demonstration's."""
+    """`.ci/run` takes the first two shell blocks; the first fits the demonstration's images with its decay."""
     job, tests = blocks("sh")
-    assert f'--lifetime "{Film().lifetime:g} ns"' in job
+    assert "--decay demo/decay.csv --irf demo/irf.csv" in job
     assert "pip install ." in job
     assert "pytest" in tests
 

@@ -152,12 +152,13 @@ def read_decay(
     if irf is not None and irf_fwhm is not None:
         raise InputError("give the instrument's response as a file, irf, or by its width, irf_fwhm; not both of them")
     told = _read(path, column, time_unit, max_bins)
-    response = irf if isinstance(irf, Response) else None
-    if irf is not None and response is None:
+    response = parse_quantity(irf_fwhm, "response", name="irf_fwhm") if irf_fwhm is not None else None
+    if isinstance(irf, Response):
+        response = irf
+    elif irf is not None:
         response = read_response(irf, time_unit=time_unit, max_bins=max_bins)
-    width = parse_quantity(irf_fwhm, "response", name="irf_fwhm") if irf_fwhm is not None else None
     repeats = parse_quantity(period, "period", name="period") if period is not None else None
-    return Decay(**told, irf=width if response is None else response, period=repeats)
+    return Decay(**told, irf=response, period=repeats)
 
 
 def read_response(
