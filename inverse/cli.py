@@ -20,9 +20,10 @@ from typing import Any
 from excidiff.inverse import terminal
 from excidiff.inverse.filmfile import EXAMPLE
 from excidiff.inverse.machine import DEVICES
-from excidiff.inverse.options import FIXABLE, MODELS, number
+from excidiff.inverse.options import FIXABLE, MODELS, OPTIONS, number
+from excidiff.inverse.protocol import read_protocol
 from excidiff.inverse.results.storage import check_result_folder, result_folder
-from excidiff.inverse.settings import FitSettings, changed_inputs, read_run
+from excidiff.inverse.settings import LISTS, FitSettings, changed_inputs, read_run
 from excidiff.solver.solution import InputError, SolverError
 
 OK, BAD_INPUT, USAGE, SOME_FAILED, FIT_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
@@ -126,7 +127,10 @@ def _fit(given: argparse.Namespace) -> int:
         given.refuse("nothing to fit: give images, --frames FILE or --decay FILE")
     names = [field.name for field in fields(FitSettings)]
     values = {name: getattr(given, name) for name in names if getattr(given, name, None) is not None}
-    lists = {"images": tuple(_expanded(given.images)), "decay": tuple(_expanded(given.decay)), "fix": tuple(given.fix)}
+    lists = {name: tuple(getattr(given, name)) for name in LISTS}
+    lists |= {name: tuple(_expanded(getattr(given, name))) for name in ("images", "decay")}
+    if any(path.lower().endswith(".toml") for path in given.images):
+        return _run(read_protocol(given.images, values, lists), given.output, overwrite=given.overwrite)
     settings = FitSettings(**{**values, **lists})
     return _run(settings, given.output, overwrite=given.overwrite)
 
@@ -287,7 +291,8 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="TIFF, .npy, .npz, CSV, HDF5 or NetCDF; stacks too")
+    told = "TIFF, .npy, .npz, CSV, HDF5 or NetCDF; stacks too; or a .toml file that names all of an experiment"
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help=told)
     parser.add_argument("--decay", action="append", default=[], metavar="FILE", help="time and counts; may be repeated")
     for title, options in OPTIONS.items():
         group = parser.add_argument_group(title)
@@ -298,6 +303,10 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(FIXABLE)
     told = f'such as "background=1.5" or "diffusion_length=0.4 um", may be repeated; names: {names}'
     fit.add_argument("--fix", action="append", default=[], metavar='"NAME=VALUE"', help=told)
+    told = 'such as "lifetime=1 ns..5 ns" or "diffusion_length=..2 um", may be repeated; D and τ of frames, too'
+    fit.add_argument("--bound", action="append", default=[], metavar='"NAME=LOW..HIGH"', help=told)
+    told = "centre_x or centre_y of the images is that of the laser image; may be repeated"
+    fit.add_argument("--tie", action="append", default=[], metavar="NAME", help=told)
     fit.add_argument("--model", choices=MODELS, help="default: the simplest that describes the data")
     fit.add_argument("--components", metavar="NUMBER", help="lifetimes of a mixture (default: 2)")
     fit.add_argument("--interval", choices=("fisher", "profile"), help="how intervals are found (default: fisher)")
@@ -306,42 +315,3 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     out.add_argument("-o", "--output", default="excidiff-out", metavar="FOLDER", help="default: %(default)s")
     out.add_argument("--overwrite", action="store_true", help="replace an earlier result")
     parser.set_defaults(run=_fit, refuse=parser.error)
-
-
-OPTIONS = {
-    "decays and frames": (
-        ("irf", "FILE", "the instrument's response, in the form of the decay"),
-        ("irf-fwhm", "TIME", 'or its width, if it is Gaussian, such as "50 ps"'),
-        ("period", "TIME", 'of the laser, such as "25 ns"; without it pulses are far apart'),
-        ("decay-column", "NAME", "of several columns beside the time, the counts"),
-        ("time-unit", "UNIT", "ns, ps, …, of files that do not say"),
-        ("frames", "FILE", "stack of time-gated images, the first from the pulse on"),
-        ("frame-time", "TIME", 'from one frame to the next, such as "0.5 ns"'),
-    ),
-    "the laser and the optics": (
-        ("laser", "FILE", "image of the laser spot through the same optics"),
-        ("laser-fwhm", "LENGTH", 'laser at the sample, such as "300 nm"; "300 ± 5 nm" carries the error on'),
-        ("psf-fwhm", "LENGTH", "point-spread function at the emission's colour"),
-        ("psf", "FILE", "image of a point at the emission's colour"),
-        ("laser-wavelength", "LENGTH", "with the emission's: how much wider the emission is blurred"),
-        ("emission-wavelength", "LENGTH", "see --laser-wavelength"),
-    ),
-    "the film": (
-        ("lifetime", "TIME", 'such as "5 ns" or "(5.0 ± 0.1) ns"; gives the diffusivity'),
-        ("landscape", "FILE", "map of the energy landscape in meV"),
-        ("temperature", "TEMPERATURE", 'such as "295 K"'),
-    ),
-    "the camera": (
-        ("pixel-size", "LENGTH", 'at the sample, such as "40 nm"; wins over the file'),
-        ("gain", "NUMBER", "counts per photoelectron"),
-        ("offset", "COUNTS", "counts without light"),
-        ("read-noise", "ELECTRONS", "photoelectrons r.m.s."),
-        ("excess-noise", "NUMBER", "variance factor: 2 for an EMCCD, else 1"),
-        ("dark", "FILE", "image without light, instead of the offset"),
-        ("flat", "FILE", "image of even light: the sensitivity"),
-        ("mask", "FILE", "not zero where pixels are to be used"),
-        ("region", "X0,X1,Y0,Y1", "part of the image in pixels, ends not included"),
-        ("saturation", "COUNTS", "at which a pixel is full; inf: never"),
-        ("background", "PHOTONS", 'per pixel if known (default: "fit")'),
-    ),
-}

@@ -17,6 +17,7 @@ from excidiff.inverse.machine import environment
 from excidiff.inverse.options import (
     IN_TIME,
     QUANTITIES,
+    bounds_of,
     check_options,
     fixed_value,
     number,
@@ -115,7 +116,8 @@ def build(settings: FitSettings) -> Experiment:
     if given["lifetime"] is None:  # fixing it and giving it are the same wish
         given["lifetime"] = fixed.pop("lifetime", None)
     unreadable = [(place, _name(e), e.reason) for place, e in enumerate(found) if isinstance(e, Unreadable)]
-    given |= {"noise": settings.noise, "interval": settings.interval}
+    given |= {"noise": settings.noise, "interval": settings.interval, "tied": settings.tie}
+    given["bounds"] = dict(bounds_of(text) for text in settings.bound)
     return Experiment(images=images, fixed=fixed, unreadable=unreadable, **_said(given))
 
 

@@ -20,11 +20,50 @@ IN_TIME = {"irf_fwhm": "response", "period": "period", "frame_time": "time"}  # 
 WITH_ERROR = ("laser_fwhm", "psf_fwhm", "lifetime")  # whose errors are carried on
 FIXABLE = {
     "diffusion_length": "diffusion_length",
+    "diffusivity": "diffusivity",
     "lifetime": "lifetime",
     "centre_x": "length",
     "centre_y": "length",
     "amplitude": "dimensionless",
     "background": "dimensionless",
+}
+
+OPTIONS = {
+    "decays and frames": (
+        ("irf", "FILE", "the instrument's response, in the form of the decay"),
+        ("irf-fwhm", "TIME", 'or its width, if it is Gaussian, such as "50 ps"'),
+        ("period", "TIME", 'of the laser, such as "25 ns"; without it pulses are far apart'),
+        ("decay-column", "NAME", "of several columns beside the time, the counts"),
+        ("time-unit", "UNIT", "ns, ps, …, of files that do not say"),
+        ("frames", "FILE", "stack of time-gated images, the first from the pulse on"),
+        ("frame-time", "TIME", 'from one frame to the next, such as "0.5 ns"'),
+    ),
+    "the laser and the optics": (
+        ("laser", "FILE", "image of the laser spot through the same optics"),
+        ("laser-fwhm", "LENGTH", 'laser at the sample, such as "300 nm"; "300 ± 5 nm" carries the error on'),
+        ("psf-fwhm", "LENGTH", "point-spread function at the emission's colour"),
+        ("psf", "FILE", "image of a point at the emission's colour"),
+        ("laser-wavelength", "LENGTH", "with the emission's: how much wider the emission is blurred"),
+        ("emission-wavelength", "LENGTH", "see --laser-wavelength"),
+    ),
+    "the film": (
+        ("lifetime", "TIME", 'such as "5 ns" or "(5.0 ± 0.1) ns"; gives the diffusivity'),
+        ("landscape", "FILE", "map of the energy landscape in meV"),
+        ("temperature", "TEMPERATURE", 'such as "295 K"'),
+    ),
+    "the camera": (
+        ("pixel-size", "LENGTH", 'at the sample, such as "40 nm"; wins over the file'),
+        ("gain", "NUMBER", "counts per photoelectron"),
+        ("offset", "COUNTS", "counts without light"),
+        ("read-noise", "ELECTRONS", "photoelectrons r.m.s."),
+        ("excess-noise", "NUMBER", "variance factor: 2 for an EMCCD, else 1"),
+        ("dark", "FILE", "image without light, instead of the offset"),
+        ("flat", "FILE", "image of even light: the sensitivity"),
+        ("mask", "FILE", "not zero where pixels are to be used"),
+        ("region", "X0,X1,Y0,Y1", "part of the image in pixels, ends not included"),
+        ("saturation", "COUNTS", "at which a pixel is full; inf: never"),
+        ("background", "PHOTONS", 'per pixel if known (default: "fit")'),
+    ),
 }
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -152,16 +191,30 @@ def fixed_value(text: str) -> tuple[str, float]:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals:
         raise InputError(f'--fix {text!r} has no value; write it as --fix "background=1.5"')
+    return name, _value(name, value, "--fix")
+
+
+def bounds_of(text: str) -> tuple[str, tuple[float | None, float | None]]:
+    """ "lifetime=1 ns..5 ns" -> ("lifetime", (1.0, 5.0)); either end may be left out."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    low, dots, high = (part.strip() for part in value.partition(".."))
+    if not equals or not dots or not (low or high):
+        raise InputError(f'--bound {text!r} is not NAME=LOW..HIGH; write it like --bound "lifetime=1 ns..5 ns"')
+    return name, tuple(_value(name, end, "--bound") if end else None for end in (low, high))  # type: ignore[return-value]
+
+
+def _value(name: str, value: str, option: str) -> float:
+    """The value of a parameter by name, in house units."""
     if name not in FIXABLE:
         near = get_close_matches(name, FIXABLE, n=1)
         hint = f"the nearest known one is {near[0]!r}" if near else f"choose one of {', '.join(FIXABLE)}"
-        raise InputError(f"--fix {name}: no such parameter; {hint}")
+        raise InputError(f"{option} {name}: no such parameter; {hint}")
     if FIXABLE[name] == "dimensionless":
-        return name, number(f"--fix {name}", value)
+        return number(f"{option} {name}", value)
     if not name.startswith("centre"):
-        return name, parse_quantity(value, FIXABLE[name], name=f"--fix {name}")
+        return parse_quantity(value, FIXABLE[name], name=f"{option} {name}")
     # A position may be zero or negative, which no length is.
     sign = -1.0 if value.startswith("-") else 1.0
     size = value.lstrip("+-")
     zero = size.split(" ")[0].strip("0.") == ""
-    return name, 0.0 if zero else sign * parse_quantity(size, "length", name=f"--fix {name}")
+    return 0.0 if zero else sign * parse_quantity(size, "length", name=f"{option} {name}")

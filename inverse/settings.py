@@ -19,7 +19,7 @@ from excidiff.solver.solution import InputError
 
 FORMAT = "excidiff run 1"
 FILES = ("frames", "irf", "laser", "psf", "landscape", "dark", "flat", "mask")
-LISTS = ("images", "decay", "fix")
+LISTS = ("images", "decay", "fix", "bound", "tie")
 DATA = ("images", "decay", "frames")
 HEADER = "# A fit by excidiff. Run it again with:  excidiff rerun run.toml\n"
 
@@ -65,6 +65,8 @@ class FitSettings:
     background: str | None = None
     noise: str = "poisson"
     fix: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
+    tie: tuple[str, ...] = ()
     interval: str = "fisher"
     device: str = "auto"
 

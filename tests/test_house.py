@@ -30,8 +30,8 @@ fit.instrument fit.detector fit.parameters fit.prediction fit.likelihood fit.opt
 fit.start fit.response fit.sway fit.decay fit.spot fit.gated fit.rescale fit.quality fit.optics fit.landscape fit.film
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
 results.scatter results.traces results.page results.panels results.record results.report results.result
-estimates measure batch derived lifetimes verdicts answer experiment settings options machine job section illumination
-filmfile simulation terminal demo doctor cli
+estimates measure batch derived lifetimes verdicts answer experiment settings options protocol machine job section
+illumination filmfile simulation terminal demo doctor cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last

@@ -1,0 +1,178 @@
+"""An experiment written down: several measurements of one film in a TOML file, read as the options of one fit.
+
+    model = "free"                        # or "mixture", with components = 2, of decays alone
+    [excitation]
+    laser = "laser.tif"                   # or laser_fwhm = "297 nm"; period = "25 ns" of the laser, or pulse = "single"
+    [optics]
+    psf_fwhm = "180 nm"
+    pixel_size = "50 nm"
+    [[image]]
+    file = "spot_*.tif"
+    [[decay]]
+    file = "decay.csv"
+    irf = "irf.csv"                       # or irf_fwhm = "50 ps"
+    [parameters]
+    lifetime = {value = "5 ns", error = "0.1 ns"}     # or fixed = "5 ns"; or min and max
+
+Paths count from the folder of the file. What is written on the command line beside it wins.
+"""
+
+import glob
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from excidiff.inverse.files.toml import check_keys, read_toml
+from excidiff.inverse.settings import FitSettings
+from excidiff.solver.solution import InputError
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "excitation": ("laser", "laser_fwhm", "laser_wavelength", "period", "pulse"),
+    "optics": ("psf", "psf_fwhm", "emission_wavelength", "pixel_size"),
+    "camera": ("gain", "offset", "read_noise", "excess_noise", "dark", "flat", "mask", "region", "saturation"),
+    "film": ("landscape", "temperature"),
+    "detection": ("background", "noise", "scale"),
+}
+KINDS: dict[str, tuple[str, ...]] = {
+    "image": ("file",),
+    "frames": ("file", "frame_time"),
+    "decay": ("file", "irf", "irf_fwhm", "column", "time_unit"),
+}
+ABOUT = ("start", "min", "max", "fixed", "tie", "value", "error")
+PATHS = ("laser", "psf", "dark", "flat", "mask", "landscape", "irf", "file")
+RENAMED = {"column": "decay_column"}
+LATER = ("exposure", "peak_density", "peak_density_error", "spectral_map", "raster_scan")
+
+
+def read_protocol(files: Sequence[str], options: Mapping[str, Any], lists: Mapping[str, Any]) -> FitSettings:
+    """The settings of a fit from one experiment's file, and the `options` and `lists` given beside it.
+
+    Raises `InputError` for a key that is unknown (with the nearest known one), of the wrong kind or not known to the
+    fit yet, for patterns that match no file, and for images named outside the file, too.
+    """
+    if len(files) != 1:
+        raise InputError(f"{', '.join(files)}: one experiment's file names all of its images; give it alone")
+    path = Path(files[0])
+    document, _ = read_toml(path, "give the .toml file of an experiment")
+    _refuse_later(path, document)
+    check_keys(path, document, ("model", "components", "parameters", *SECTIONS, *KINDS), "")
+    found: dict[str, Any] = {key: _text(path, key, document[key]) for key in ("model", "components") if key in document}
+    for name, keys in SECTIONS.items():
+        table = _table(path, document.get(name, {}), f"[{name}]")
+        check_keys(path, table, keys, f" in [{name}]")
+        found |= {key: _text(path, f"[{name}] {key}", value) for key, value in table.items()}
+    _timing(path, found)
+    found |= _measurements(path, document) | _parameters(path, document)
+    for key in PATHS:
+        if key in found:
+            found[key] = str(path.parent / found[key])
+    added = {name: (*found.get(name, ()), *given) for name, given in lists.items() if name != "images"}
+    return FitSettings(**{**found, **options, "images": found.get("images", ()), **added})
+
+
+def _refuse_later(path: Path, document: Mapping[str, Any]) -> None:
+    """What an experiment's file may hold one day and the fit cannot use yet."""
+    tables = [document, *(table for table in document.values() if isinstance(table, dict))]
+    tables += [entry for tables in document.values() if isinstance(tables, list) for entry in tables]
+    for table in tables:
+        for key in table if isinstance(table, dict) else ():
+            if key in LATER:
+                raise InputError(f"{path}: {key} is for fits that this version does not have; leave it out")
+
+
+def _timing(path: Path, found: dict[str, Any]) -> None:
+    """`pulse` and `scale` say what the fit of a linear film does anyway, or what it cannot do."""
+    pulse, scale = found.pop("pulse", None), found.pop("scale", "free")
+    if pulse not in (None, "single", "continuous"):
+        raise InputError(f'{path}: [excitation] pulse = {pulse!r}; choose "single" or "continuous", or give a period')
+    if pulse is not None and "period" in found:
+        raise InputError(f"{path}: [excitation] has both pulse and period; a train of pulses has a period alone")
+    if scale != "free":
+        raise InputError(f'{path}: [detection] scale = {scale!r}; in this version every image has its own: "free"')
+
+
+def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Images, frames and decays as options."""
+    found: dict[str, Any] = {}
+    for kind, keys in KINDS.items():
+        entries = document.get(kind, [])
+        if not isinstance(entries, list):
+            raise InputError(f"{path}: [{kind}] is one of perhaps several; write [[{kind}]]")
+        files, shared = [], {}
+        for number, entry in enumerate(entries, 1):
+            where = f"[[{kind}]] {number}"
+            table = _table(path, entry, where)
+            check_keys(path, table, keys, f" in {where}")
+            if "file" not in table:
+                raise InputError(f"{path}: {where} has no file")
+            files += _opened(path, _text(path, f"{where} file", table["file"]))
+            rest = {key: _text(path, f"{where} {key}", value) for key, value in table.items() if key != "file"}
+            if number > 1 and rest != shared:
+                raise InputError(f"{path}: {where} differs from the first in more than its file; fit the two apart")
+            shared = rest
+        if kind == "frames" and len(files) > 1:
+            raise InputError(f"{path}: several [[frames]]; fit each movie by itself")
+        if files:
+            name = {"image": "images"}.get(kind, kind)
+            found |= {name: files[0] if kind == "frames" else tuple(files)}
+            found |= {RENAMED.get(key, key): value for key, value in shared.items()}
+    return found
+
+
+def _parameters(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of each parameter, as the options fix, bound, tie and lifetime."""
+    fix, bound, tie, found = [], [], [], {}
+    for name, entry in _table(path, document.get("parameters", {}), "[parameters]").items():
+        where = f"[parameters] {name}"
+        about = _table(path, entry if isinstance(entry, dict) else {"value": entry}, where)
+        check_keys(path, about, ABOUT, f" in {where}")
+        about = {key: _text(path, f"{where} {key}", value) for key, value in about.items()}
+        if "start" in about:
+            raise InputError(f"{path}: {where} start: a fit finds its own; leave it out")
+        kinds = [keys for keys in (("fixed",), ("tie",), ("value", "error"), ("min", "max")) if set(keys) & set(about)]
+        if len(kinds) != 1:
+            raise InputError(f"{path}: {where}: say one of fixed, tie, value with its error, or min and max")
+        if "fixed" in about:
+            fix.append(f"{name}={about['fixed']}")
+        elif "tie" in about:
+            tie.append(name)
+        elif "value" in about:
+            if name != "lifetime":
+                raise InputError(f"{path}: {where}: only a lifetime may be known with an error; fix it, or bound it")
+            found["lifetime"] = f"{about['value']}" if "error" not in about else _with_error(path, where, about)
+        else:
+            bound.append(f"{name}={about.get('min', '')}..{about.get('max', '')}")
+    return found | {"fix": tuple(fix), "bound": tuple(bound), "tie": tuple(tie)}
+
+
+def _with_error(path: Path, where: str, about: Mapping[str, str]) -> str:
+    """ "5 ± 0.1 ns" of "5 ns" and "0.1 ns"."""
+    (value, unit), (error, other) = (about[key].partition(" ")[::2] for key in ("value", "error"))
+    if unit.strip() != other.strip() or not unit.strip():
+        raise InputError(
+            f'{path}: {where}: give value and error in one unit, like {{value = "5 ns", error = "0.1 ns"}}'
+        )
+    return f"{value} ± {error} {unit.strip()}"
+
+
+def _opened(path: Path, pattern: str) -> list[str]:
+    """The files of a pattern, which counts from the folder of the experiment's file, in order."""
+    whole = str(path.parent / pattern)
+    if not glob.has_magic(pattern):
+        return [whole]
+    found = sorted(glob.glob(whole))
+    if not found:
+        raise InputError(f"{path}: no file matches {pattern!r} beside it")
+    return found
+
+
+def _table(path: Path, value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: {where} is no table: write its keys below it, or in braces")
+    return value
+
+
+def _text(path: Path, where: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InputError(f"{path}: {where} = {value!r} must be a text or a number")
+    return str(value)
