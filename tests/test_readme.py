@@ -9,6 +9,8 @@ import pytest
 
 from excidiff.inverse.cli import main
 from excidiff.inverse.demo import Film, write_demo
+from excidiff.inverse.protocol import read_protocol
+from excidiff.inverse.settings import LISTS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +46,20 @@ def test_two_commands_are_what_continuous_integration_runs():
     assert "--decay demo/decay.csv --irf demo/irf.csv" in job
     assert "pip install ." in job
     assert "pytest" in tests
+
+
+def test_the_experiment_file_is_read(tmp_path: Path):
+    """The block of TOML, beside files of the names in it."""
+    (tmp_path / "film.toml").write_text("".join(blocks("toml")), encoding="utf-8")
+    (tmp_path / "spot_0.tif").touch()
+    found = read_protocol([str(tmp_path / "film.toml")], {}, dict.fromkeys(LISTS, ()))
+    assert [Path(path).name for path in (*found.images, *found.decay, found.irf or "", found.laser or "")] == [
+        "spot_0.tif",
+        "decay.csv",
+        "irf.csv",
+        "laser.tif",
+    ]
+    assert found.bound == ("diffusion_length=0.1 um..2 um",)
 
 
 def test_links_lead_somewhere():
