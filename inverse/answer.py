@@ -72,7 +72,7 @@ def answer_images(
     spoken = [
         *say.on_images(images, len(batch.averaged)),
         *(say.on_identifiability(length, lifetime, decays=bool(decays)) if asked.steady else say.on_gates(parameters)),
-        *say.on_decays(decays, agreement(decays), beside=True),
+        *say.on_decays(decays, agreement(decays), beside=asked.steady and lifetime.value is None),
         *say.on_deconvolution(length, deconvolved, uniform=asked.uniform),
         *say.on_optics(batch.averaged[0], optics),
         *say.on_limits(batch.measured, batch.averaged),
@@ -102,13 +102,16 @@ def answer_images(
 def answer_decays(decays: Sequence[MeasuredDecay], settings: dict[str, Any], *, chosen: bool) -> FitResult:
     """The result of decays alone; `chosen`: whether the number of lifetimes was left to the program."""
     measurements = tuple(found.measurement for found in decays)
-    one = len(decays) == 1 or any(found.fit.components > 1 for found in decays)
+    parameters = measurements[0].parameters
+    if len(decays) > 1:  # of mixtures each has its own
+        mixed = any(found.fit.components > 1 for found in decays)
+        parameters = {} if mixed else {"lifetime": common_lifetime(decays)}
     return FitResult(
         status="converged" if all(entry.status == "fitted" for entry in measurements) else "partial",
         model=", ".join(dict.fromkeys(f"decay, {lifetimes_in_words(found.fit.components)}" for found in decays)),
         verdicts=tuple(say.on_decays(decays, agreement(decays), chosen=chosen)),
         warnings=tuple(dict.fromkeys(note for found in decays for note in found.notes)),
-        parameters=measurements[0].parameters if one else {"lifetime": common_lifetime(decays)},
+        parameters=parameters,
         measurements=measurements,
         goodness=overall_goodness(measurements),
         settings=settings,
@@ -159,7 +162,7 @@ def _methods(asked: Asked, optics: Optics, decays: Sequence[MeasuredDecay], *, l
 def _methods_of_decays(decays: Sequence[MeasuredDecay]) -> str:
     models = dict.fromkeys(lifetimes_in_words(found.fit.components) for found in decays)
     data = [found.decay for found in decays]
-    measured = any(isinstance(decay.irf, Response) for decay in data)
+    measured = any(found.fit.swayed for found in decays)
     periods = dict.fromkeys(f"{decay.period:g} ns" for decay in data if decay.period is not None)
     wrapped = f" with the tails of earlier pulses (period {', '.join(periods)})" if periods else ""
     return DECAYS.format(

@@ -24,6 +24,12 @@ from excidiff.inverse.results.result import FitResult
 from excidiff.solver.solution import InputError
 
 MODELS = ("free", "mixture")
+OF_IMAGES: dict[str, Any] = {
+    **dict.fromkeys(("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "landscape",
+                     "temperature", "gates", "lifetime")),
+    "noise": "poisson", "fixed": {}, "bounds": {}, "tied": (), "background": "fit", "interval": "fisher",
+}  # fmt: skip
+"""What is said of images only, and its defaults."""
 Number = float | tuple[float, float]
 """A value in house units, or (value, standard error)."""
 
@@ -121,16 +127,15 @@ class Experiment:
         if self.components is not None and (self.model != "mixture" or self.components < 2):
             raise InputError(f'components = {self.components} belongs to model = "mixture", and is two or more')
         if not self.images:
-            names = ("laser", "laser_fwhm", "psf", "psf_fwhm", "landscape", "gates")
-            given = [name for name in names if getattr(self, name) is not None]
+            given = [name for name, default in OF_IMAGES.items() if getattr(self, name) != default]
             if given:
-                raise InputError(f"{' and '.join(given)} given, but no image: a decay alone needs none of it")
+                raise InputError(f"{' and '.join(given)} given, but no image: a decay alone has no use for it")
         elif self.model == "mixture":
             raise InputError(
                 "a mixture of lifetimes is fitted to decays alone in this version: leave the images out, or fit them "
                 "with the model 'free'"
             )
-        if self.decays and self.lifetime is not None:
+        if self.decays and (self.lifetime is not None or "lifetime" in self.fixed):
             raise InputError("give either the lifetime or the decay that it is read from, not both")
 
     @property

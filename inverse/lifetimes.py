@@ -9,16 +9,18 @@ import numpy as np
 
 from excidiff.inverse.estimates import estimate, searched
 from excidiff.inverse.files.decays import Decay, Response
-from excidiff.inverse.fit.decay import SHORTEST, DecayFit, fit_decay
+from excidiff.inverse.fit.decay import SHORTEST, DecayFit, fit_decay, fits
 from excidiff.inverse.fit.detector import Detector
 from excidiff.inverse.fit.likelihood import deviance, deviance_moments
 from excidiff.inverse.fit.limits import Known
+from excidiff.inverse.fit.parameters import UNITS
 from excidiff.inverse.fit.quality import BAD_FIT
-from excidiff.inverse.fit.uncertainty import NORMAL_95, chi2_tail
+from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, chi2_tail, profile_bound
 from excidiff.inverse.results.result import Estimate, Measurement
 
 BLOCKS = 24  # into which the tail of a decay is cut to look for structure
 UNLIKELY = 1e-4  # probability of a structure by chance below which a decay is flagged
+WORTH = 10.0  # by how much a further lifetime, two numbers, must lower the deviance
 IN_RESPONSE = 1e-3  # of its peak: bins that see the response by this much are left to its own photons' noise
 SHARED = 0.05  # of a bin's variance: more than that from the response, and its neighbours err alike by right
 ENDLESS = 100.0  # windows: a lifetime as good as endless
@@ -51,26 +53,24 @@ def measure_decays(
     """Measure each with so many lifetimes; None: with the fewest, up to `MOST`, that describe it."""
     found = []
     for number, decay in enumerate(decays, 1):
-        tried = range(1, MOST + 1) if components is None else (components,)
-        one = None
-        for count in tried:
-            last, one = one, measure_decay(decay, count)
-            if one.measurement.status == "fitted":
-                break
-            if last is not None and not _better(one, last):
-                one = last
-                break
-        assert one is not None
-        found.append(one)
+        found.append(_fewest(decay) if components is None else measure_decay(decay, components))
         if progress is not None:
             progress(number, len(decays), decay.file)
     return tuple(found)
 
 
-def _better(more: MeasuredDecay, less: MeasuredDecay) -> bool:
-    """Whether further lifetimes explain significantly more: each must lower the deviance by 10 for its two numbers."""
-    gained = less.fit.least - more.fit.least
-    return gained > 10.0 * (more.fit.components - less.fit.components)
+def _fewest(decay: Decay) -> MeasuredDecay:
+    """The fit with the fewest lifetimes that describes a decay; where none does, the last that each helped."""
+    best = measure_decay(decay, 1)
+    while best.measurement.status != "fitted" and best.fit.components < MOST and fits(decay, best.fit.components + 1):
+        more = measure_decay(decay, best.fit.components + 1)
+        if best.fit.least - more.fit.least < WORTH:
+            count = lifetimes_in_words(best.fit.components)
+            reason = f"{count} do not describe it, nor do more: check the instrument's response, the laser's period and"
+            reason = reason.replace("lifetime do not", "lifetime does not") + " the noise"
+            return replace(best, measurement=replace(best.measurement, reason=reason))
+        best = more
+    return best
 
 
 def agreement(decays: Sequence[MeasuredDecay]) -> float | None:
@@ -86,14 +86,16 @@ def agreement(decays: Sequence[MeasuredDecay]) -> float | None:
 def common_lifetime(decays: Sequence[MeasuredDecay]) -> Estimate:
     """The lifetime that decays of one lifetime each tell together: the mean of log τ with weights 1/σ².
 
-    None where no decay shows one lifetime.
+    None where no decay shows one lifetime; where none has an error, what the first says.
     """
     good = [one for one in decays if one.fit.components == 1 and one.measurement.status == "fitted"]
     if not good:
         return Estimate(None, unit="ns", identifiable=False)
     found = _single(good)
-    if len(found) < 2:
+    if not len(found):
         return good[0].lifetimes[0]
+    if len(found) == 1:
+        return next(one.lifetimes[0] for one in good if one.lifetimes[0].stderr)
     values, errors = found.T
     weights = errors**-2.0
     own, error = float(weights @ values / weights.sum()), float(weights.sum() ** -0.5)
@@ -102,8 +104,9 @@ def common_lifetime(decays: Sequence[MeasuredDecay]) -> Estimate:
 
 
 def _single(decays: Sequence[MeasuredDecay]) -> np.ndarray:
-    """(log τ, its error) of the decays that have one lifetime with an error."""
-    entries = [found.lifetimes[0] for found in decays if found.fit.components == 1]
+    """(log τ, its error) of the decays that one lifetime with an error describes."""
+    good = [one for one in decays if one.fit.components == 1 and one.measurement.status == "fitted"]
+    entries = [one.lifetimes[0] for one in good]
     sure = [(np.log(entry.value), entry.stderr / entry.value) for entry in entries if entry.value and entry.stderr]
     return np.array(sure).reshape(-1, 2)
 
@@ -158,7 +161,10 @@ def _parameters(decay: Decay, fit: DecayFit) -> dict[str, Estimate]:
     numbered = [name for name in fit.names if name.startswith("lifetime")]
     window = float(np.ptp(decay.edges))
     natural = (SHORTEST * decay.width, ENDLESS * window)
-    found = {name: searched(fit, name, "fisher", natural=natural, ends=natural) for name in numbered}
+    sure = "background" not in fit.at_bound
+    way = "fisher" if sure else "profile"
+    found = {name: searched(fit, name, way, natural=natural, ends=natural) for name in numbered}
+    found = {name: entry if sure else _spread(entry) for name, entry in found.items()}
     if _noisy(fit):
         found = {name: _at_most(entry, _resolution(decay)) for name, entry in found.items()}
     if len(numbered) > 1:
@@ -166,8 +172,27 @@ def _parameters(decay: Decay, fit: DecayFit) -> dict[str, Estimate]:
     found["background"] = replace(estimate(fit, "background"), unit="photons/bin")
     if decay.irf is not None:
         found["irf_shift"] = estimate(fit, "shift")
-        found["scattered_light"] = estimate(fit, "scatter")
+        found["scattered_light"] = _scattered(fit)
     return found
+
+
+def _spread(entry: Estimate) -> Estimate:
+    """With the error that its interval shows: that of a background held by its limit would be too small beside it."""
+    low, high = entry.interval95 or (None, None)
+    if low is None or high is None:
+        return entry
+    return replace(entry, stderr=(high - low) / (2 * NORMAL_95))
+
+
+def _scattered(fit: DecayFit) -> Estimate:
+    """Laser light: where it was not needed, at most as much as raises the deviance by 2.71."""
+    if fit.moving[-1]:
+        return estimate(fit, "scatter")
+    total = float(np.abs(fit.counts).sum())
+    most = profile_bound(
+        lambda value: fit.profiled("scatter", value), 0.0, 1e-4 * total, rise=RISE_ONE_SIDED, limit=0.5 * total
+    )
+    return Estimate(0.0, None, (None, most), UNITS["scatter"], identifiable=most is not None, at_bound=True)
 
 
 def _noisy(fit: DecayFit) -> bool:
@@ -207,11 +232,12 @@ def _weights(fit: DecayFit) -> dict[str, Estimate]:
 def _tests(fit: DecayFit) -> dict[str, Any]:
     """The deviance against its law, or χ² where the noise is not that of photons alone; the structure of the tail."""
     free = int(fit.moving.sum())
-    if fit.noise == "poisson":
+    if fit.photons and not fit.swayed:
         mean, var = (float(moment.sum()) for moment in deviance_moments(fit.expected, Detector()))
         observed = float(deviance(fit.counts, fit.expected).sum())
     else:
-        mean, var = float(fit.counts.size), float(np.sum(2 + np.abs(fit.expected) / fit.law**2)) + fit.shared
+        fourth = np.abs(fit.own) / fit.law**2 if fit.photons else np.zeros(1)  # of Poisson counts, beyond a Gaussian's
+        mean, var = float(fit.counts.size), 2.0 * fit.counts.size + float(fourth.sum()) + fit.shared
         observed = float(((fit.counts - fit.expected) ** 2 / fit.law).sum())
     z = (observed - mean + free) / sqrt(var)
     tests = {"deviance_ratio": observed / (mean - free), "z": z, "p_value": erfc(abs(z) / sqrt(2))}
@@ -227,7 +253,9 @@ def _structure(fit: DecayFit) -> float | None:
     tail = np.flatnonzero((fit.flash < IN_RESPONSE * fit.flash.max()) & apart)
     if tail.size < 4 * BLOCKS:
         return None
-    light = np.cumsum(fit.expected[tail]) / fit.expected[tail].sum()
+    light = np.maximum(fit.expected[tail] - fit.value("background"), 0.0)
+    light = np.cumsum(light + 0.1 * light.mean() + 1e-300)
+    light /= light[-1]
     block = np.minimum((BLOCKS * light).astype(int), BLOCKS - 1)
     away, var = (np.bincount(block, weights=a[tail]) for a in (fit.counts - fit.expected, fit.law))
     good = var > 0
@@ -238,9 +266,13 @@ def _misfit(fit: DecayFit, tests: dict[str, Any]) -> str | None:
     """In words, why a fit is not to be trusted; None where nothing speaks against it."""
     if not fit.converged:
         return f"the fit did not converge in {fit.steps} steps"
+    if "shift" in fit.at_bound:
+        return "the time of the pulse was not found: the response's shift ended on its limit; do both cover the rise?"
     z, ratio, structure = tests["z"], tests["deviance_ratio"], tests["structure_p"]
     if abs(z) <= BAD_FIT and (structure is None or structure > UNLIKELY):
         return None
+    if z < -BAD_FIT and not fit.photons:
+        return f"χ² is {ratio:.3g} times what the uncertainties explain: they are too large, or not independent"
     if z < -BAD_FIT:
         return (
             f"the deviance is {ratio:.3g} times what the noise explains: the counts scatter less than photons can; "
@@ -248,6 +280,11 @@ def _misfit(fit: DecayFit, tests: dict[str, Any]) -> str | None:
         )
     count, verb = ("one lifetime", "does") if fit.components == 1 else (f"{_number(fit.components)} lifetimes", "do")
     more = f"--model mixture --components {fit.components + 1}"
+    if not fit.photons and z > BAD_FIT:
+        return (
+            f"χ² is {ratio:.3g} times what the uncertainties explain: are they too small, or the response or the "
+            f"period wrong? If not, {count} {verb} not describe this decay: try {more}"
+        )
     if structure is not None and structure <= UNLIKELY:
         chance = "p < 1e-10" if structure < 1e-10 else f"p = {structure:.1g}"
         return f"{count} {verb} not describe its tail, where neighbouring bins err alike ({chance}): try {more}"
@@ -275,4 +312,6 @@ def _notes(decay: Decay) -> list[str]:
     """What was assumed of the instrument and is not known."""
     if decay.irf is None:
         return ["no instrument response was given: it is taken as instantaneous; give --irf or --irf-fwhm"]
+    if isinstance(decay.irf, Response) and decay.irf.noise is None:
+        return ["the response's counts are no whole numbers, so that its own noise is not known and left out"]
     return []

@@ -16,6 +16,8 @@ QUANTITIES = {
     "temperature": "temperature",
 }
 MODELS = ("free", "mixture")
+OF_INSTRUMENT = ("irf", "irf_fwhm", "period", "decay_column", "time_unit")
+OF_DECAYS = ("decay", *OF_INSTRUMENT, "model", "components", "device")
 IN_TIME = {"irf_fwhm": "response", "period": "period", "frame_time": "time"}  # options of decays and frames
 WITH_ERROR = ("laser_fwhm", "psf_fwhm", "lifetime")  # whose errors are carried on
 FIXABLE = {
@@ -83,6 +85,9 @@ def check_options(settings: FitSettings) -> None:
             raise InputError(f"{path}: this {what} is given twice; a second time it would count as a new measurement")
         seen[place] = path
     if not settings.images and settings.frames is None:
+        useless = ["--" + name.replace("_", "-") for name in settings.given() if name not in OF_DECAYS]
+        if useless:
+            raise InputError(f"{' and '.join(useless)} given, but no image: a decay alone has no use for it")
         return
     if (settings.laser is None) == (settings.laser_fwhm is None):
         both = "not both of them" if settings.laser else "one of them is needed"
@@ -106,8 +111,7 @@ def _check_data(settings: FitSettings) -> None:
         raise InputError("give steady images or --frames, time-gated ones; they are fits of their own")
     if (settings.frames is None) != (settings.frame_time is None):
         raise InputError('--frames FILE and --frame-time "0.5 ns", the time from one frame to the next, go together')
-    alone = ("irf", "irf_fwhm", "period", "decay_column", "time_unit")
-    given = ["--" + name.replace("_", "-") for name in alone if getattr(settings, name) is not None]
+    given = ["--" + name.replace("_", "-") for name in OF_INSTRUMENT if getattr(settings, name) is not None]
     if given and not settings.decay:
         raise InputError(f"{' and '.join(given)} given, but no decay: add --decay FILE")
     if settings.irf is not None and settings.irf_fwhm is not None:

@@ -122,9 +122,9 @@ def on_decays(
         long = [one for one in found.lifetimes if is_limit(one, 1)]
         if short:
             said.append(
-                f"{name}: a lifetime is too short against the instrument's response (σ {1e3 * found.resolution:.3g} "
-                f"ps): the decay gives an upper limit only, τ {in_words(short[0])}. A faster detector, a streak camera "
-                "or more photons, of the response too, would tell it."
+                f"{name}: a lifetime is too short against the instrument (σ {1e3 * found.resolution:.3g} ps): the "
+                f"decay gives an upper limit only, τ {in_words(short[0])}. A faster detector, a streak camera or more "
+                "photons, of the response too, would tell it."
             )
         if long:
             said.append(
@@ -139,12 +139,14 @@ def on_decays(
                 if found.fit.components > 1
                 else f"{name}: it does not determine a lifetime; look at the decay, its window and its background."
             )
-        if beside and entry.status != "fitted":
-            said.append(
-                "Image and decay disagree on the model: the image is fitted with one lifetime, which the decay does "
-                "not show, so that D = L²/τ has no certain τ. Fit the decay alone for its lifetimes, and check that "
-                "both are of the same film."
-            )
+    if len(decays) > 1 and any(found.fit.components > 1 for found in decays):
+        said.append("The decays are mixtures, each with lifetimes of its own: see the values of each.")
+    if beside and any(found.measurement.status != "fitted" for found in decays):
+        said.append(
+            "Image and decay disagree on the model: the image is fitted with one lifetime, which the decay does not "
+            "show, so that D = L²/τ has no certain τ. Fit the decay alone for its lifetimes, and check that both are "
+            "of the same film."
+        )
     if chance is not None and chance < DISAGREE:
         said.append(
             f"The decays differ by more than their errors (p = {chance:.1g}): their mean lifetime is that of no one "

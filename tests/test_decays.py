@@ -231,6 +231,47 @@ def test_errors_and_columns_by_name(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("text", "scale"),
+    [
+        ("Time (ns)  Counts\n", 1.0),
+        ("Time [nsec];N\n", 1.0),
+        ("Decay's time ps\tN\n", 1e-3),
+        ("time (sec),N\n", 1e9),
+    ],
+)
+def test_units_as_people_write_them(tmp_path: Path, text: str, scale: float):
+    separator = next((mark for mark in ";\t," if mark in text), "  ")
+    found = read_decay(written(tmp_path, text.strip(), separator=separator))
+    np.testing.assert_allclose(found.time, scale * np.array(ROWS)[:, 0], rtol=1e-12)
+
+
+def test_numbers_as_spreadsheets_write_them(tmp_path: Path):
+    """A decimal comma that the first line does not show; times rounded to a tenth of a bin."""
+    file = tmp_path / "decay.csv"
+    rows = [f"{round(0.01628 * k, 3):g};{100 - k}".replace(".", ",") for k in range(50)]
+    file.write_text("\n".join(["time_ns;counts", *rows]))
+    assert read_decay(file).width == pytest.approx(0.01628, rel=1e-2)
+
+
+def test_a_unit_that_contradicts_the_file(tmp_path: Path):
+    with pytest.raises(InputError, match="not in ns"):
+        read_decay(written(tmp_path, "time_ps,counts"), time_unit="ns")
+
+
+def test_a_third_column_is_not_taken_for_errors(tmp_path: Path):
+    """Without names it may be anything; asked for, it is what it is asked for. Words that hold "err" are no errors."""
+    rows = [(t, n, 3.0) for t, n in ROWS]
+    with pytest.raises(InputError, match="several columns"):
+        read_decay(written(tmp_path, "", rows), time_unit="ns")
+    found = read_decay(written(tmp_path, "", rows), time_unit="ns", column=1, uncertainty=2)
+    np.testing.assert_array_equal(found.uncertainty, np.full(20, 3.0))
+    assert read_decay(written(tmp_path, "t (ns),terrylene")).uncertainty is None
+    pairs = [(t, n, 1.0, 2 * n, 2.0) for t, n in ROWS]
+    found = read_decay(written(tmp_path, "t (ns),A,A_err,B,B_err", pairs), column="B")
+    np.testing.assert_array_equal(found.uncertainty, np.full(20, 2.0))
+
+
+@pytest.mark.parametrize(
     ("header", "rows", "says"),
     [
         ("", None, "no unit"),
@@ -255,5 +296,8 @@ def test_bad_questions_are_refused():
         fit_decay(Decay(time, counts), components=9)
     with pytest.raises(InputError, match="adds up to nothing"):
         Response(time, -counts)
+    for wrong in ("50 ps", -1.0, np.ones(3)):
+        with pytest.raises(InputError, match="irf"):
+            Decay(time, counts, irf=wrong)
     with pytest.raises(InputError, match="not both"):
         read_decay("decay.csv", irf="irf.csv", irf_fwhm="50 ps")

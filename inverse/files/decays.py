@@ -7,7 +7,7 @@ histogram, too, and may be negative where its own background was taken off.
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -19,11 +19,11 @@ from excidiff.inverse.files.units import format_quantity, parse_quantity
 from excidiff.solver.solution import InputError
 
 FEWEST = 8  # bins that a decay must have
-UNEVEN = 0.02  # of a bin: by how much written times may differ from equal steps, which is rounding
+UNEVEN = 0.2  # of a bin: by how much written times may differ from equal steps, which is rounding
 TIMES = {"s": 1e9, "ms": 1e6, "us": 1e3, "µs": 1e3, "ns": 1.0, "ps": 1e-3, "fs": 1e-6}
 TABLES = (".csv", ".tsv", ".txt", ".dat")
-_UNIT = re.compile(r"(?:^|[^a-zµ])(fs|ps|ns|us|µs|ms|s)(?:[^a-z]|$)", re.IGNORECASE)
-_ERROR = re.compile(r"err|sigma|uncert|std|σ", re.IGNORECASE)
+_UNIT = re.compile(r"(?:^|[\s_(\[/,])(fs|ps|ns|us|µs|ms|s)(?:ec)?(?:[\s_)\]/,]|$)", re.IGNORECASE)
+_ERROR = re.compile(r"(?:^|[^a-z])(err|errors?|sigma|uncertainty|uncertainties|std|stdev|σ)(?:[^a-z]|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +95,13 @@ class Response(Histogram):
         if not self.counts.sum() > 0:
             raise InputError(f"{self.file}: the instrument's response adds up to nothing; look for its background")
 
+    @property
+    def noise(self) -> Literal["photons", "given"] | None:
+        """Where the size of its noise is known from; None for counts that are no whole numbers."""
+        if self.uncertainty is not None:
+            return "given"
+        return "photons" if (self.counts == np.round(self.counts)).all() and self.counts.max() > 1 else None
+
 
 @dataclass(frozen=True, eq=False)
 class Decay(Histogram):
@@ -120,8 +127,11 @@ class Decay(Histogram):
                 "background, or with a column of their uncertainty"
             )
         for name, value in (("irf", self.irf), ("period", self.period)):
-            if value is not None and not isinstance(value, Response) and not 0 < value < np.inf:
-                raise InputError(f"{self.file}: {name} = {value!r}; give a positive time in ns")
+            if value is None or (name == "irf" and isinstance(value, Response)):
+                continue
+            if not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
+                kinds = "a Response or the FWHM" if name == "irf" else "a positive time"
+                raise InputError(f"{self.file}: {name} = {value!r}; give {kinds} in ns")
         length = float(np.ptp(self.edges))
         if self.period is not None and length > self.period * (1 + 1e-3):
             raise InputError(
@@ -137,6 +147,7 @@ def read_decay(
     irf_fwhm: str | float | None = None,
     period: str | float | None = None,
     column: str | int | None = None,
+    uncertainty: str | int | None = None,
     time_unit: str | None = None,
     max_bins: int = MAX_PIXELS,
 ) -> Decay:
@@ -151,7 +162,9 @@ def read_decay(
     """
     if irf is not None and irf_fwhm is not None:
         raise InputError("give the instrument's response as a file, irf, or by its width, irf_fwhm; not both of them")
-    told = _read(path, column, time_unit, max_bins)
+    told = _read(path, column, uncertainty, time_unit, max_bins)
+    if isinstance(irf, Histogram) and not isinstance(irf, Response):
+        raise InputError("irf: a decay was given where the instrument's response is needed; read it with read_response")
     response = parse_quantity(irf_fwhm, "response", name="irf_fwhm") if irf_fwhm is not None else None
     if isinstance(irf, Response):
         response = irf
@@ -165,7 +178,7 @@ def read_response(
     path: str | Path, *, column: str | int | None = None, time_unit: str | None = None, max_bins: int = MAX_PIXELS
 ) -> Response:
     """Read an instrument's response from a table, as `read_decay` reads a decay."""
-    return Response(**_read(path, column, time_unit, max_bins))
+    return Response(**_read(path, column, None, time_unit, max_bins))
 
 
 def describe_decay(path: str | Path, *, max_bins: int = MAX_PIXELS) -> dict[str, object] | None:
@@ -196,27 +209,36 @@ def describe_decay(path: str | Path, *, max_bins: int = MAX_PIXELS) -> dict[str,
     return entries
 
 
-def _read(path: str | Path, column: str | int | None, time_unit: str | None, max_bins: int) -> dict[str, Any]:
+def _read(
+    path: str | Path, column: str | int | None, uncertainty: str | int | None, time_unit: str | None, max_bins: int
+) -> dict[str, Any]:
     """The fields of a `Histogram` from a file."""
     file = Path(path)
     if not file.is_file():
         raise InputError(f"{path}: there is no such file")
     names, values = read_columns(file, max_pixels=max_bins)
-    if values.shape[1] < 2:
+    count = values.shape[1]
+    if count < 2:
         raise InputError(f"{file.name}: it has one column; a decay has times and counts: export both")
     scale, said = _time_unit(names, time_unit, file.name)
-    errors = [i for i in range(1, values.shape[1]) if names and _ERROR.search(names[i])]
-    if not names and values.shape[1] == 3 and column is None:
-        errors = [2]
-    chosen = _column(names, values.shape[1], errors, column, file.name)
-    called = [repr(name) for name in names] or [str(i) for i in range(values.shape[1])]
+    errors = [i for i in range(1, count) if names and _ERROR.search(names[i])]
+    if uncertainty is not None:
+        errors = [_place(names, count, uncertainty, file.name)]
+    chosen = _column(names, count, errors, column, file.name)
+    errors = [i for i in errors if i != chosen]
+    if len(errors) > 1:
+        errors = [i for i in errors if names[chosen].lower() in names[i].lower()]
+        if len(errors) != 1:
+            listed = ", ".join(repr(name) for name in names if _ERROR.search(name))
+            raise InputError(f"{file.name}: several columns are uncertainties ({listed}); say which, uncertainty=")
+    called = [repr(name) for name in names] or [str(i) for i in range(count)]
     found = f"counts in column {called[chosen]}"
-    if len(errors) == 1:
+    if errors:
         found += f", their uncertainty in column {called[errors[0]]}"
     return {
         "time": scale * values[:, 0],
         "counts": values[:, chosen],
-        "uncertainty": values[:, errors[0]] if len(errors) == 1 else None,
+        "uncertainty": values[:, errors[0]] if errors else None,
         "file": str(path),
         "sha256": file_hash(file),
         "notes": (f"times in {said}", found),
@@ -224,26 +246,40 @@ def _read(path: str | Path, column: str | int | None, time_unit: str | None, max
 
 
 def _time_unit(names: tuple[str, ...], given: str | None, name: str) -> tuple[float, str]:
-    """(ns per unit, where that comes from)."""
-    if given is not None:
-        if given.replace("μ", "µ") not in TIMES:
-            raise InputError(f"{name}: time unit {given!r}; choose one of {', '.join(TIMES)}")
-        return TIMES[given.replace("μ", "µ")], f"{given}, as given"
-    found = _UNIT.search(names[0].replace("μ", "µ")) if names else None
-    if found is None:
+    """(ns per unit, where that comes from): what the file says, else what is given; not both unlike."""
+    found = _UNIT.findall(names[0].replace("μ", "µ")) if names else []
+    asked = None if given is None else given.replace("μ", "µ")
+    if asked is not None and asked not in TIMES:
+        raise InputError(f"{name}: time unit {given!r}; choose one of {', '.join(TIMES)}")
+    if not found and asked is None:
         raise InputError(f'{name}: its times have no unit; say which, as in time_unit="ns" or --time-unit ns')
-    return TIMES[found[1].lower()], f"{found[1]}, from the column {names[0]!r}"
+    if not found:
+        return TIMES[str(asked)], f"{asked}, as given"
+    own = found[-1].lower()
+    if asked is not None and TIMES[asked] != TIMES[own]:
+        raise InputError(
+            f"{name}: its times are in {own}, by the column {names[0]!r}, not in {asked}; leave the unit out"
+        )
+    return TIMES[own], f"{own}, from the column {names[0]!r}"
 
 
 def _column(names: tuple[str, ...], count: int, errors: list[int], wanted: str | int | None, name: str) -> int:
+    """The column of the counts."""
     left = [i for i in range(1, count) if i not in errors]
+    if wanted is not None:
+        return _place(names, count, wanted, name)
+    if len(left) == 1:
+        return left[0]
     listed = ", ".join(names[i] if names else str(i) for i in range(1, count))
-    if wanted is None:
-        if len(left) == 1:
-            return left[0]
-        raise InputError(
-            f"{name}: it has several columns beside the time ({listed}); say which is the decay, as in --decay-column"
-        )
+    raise InputError(
+        f"{name}: it has several columns beside the time ({listed}); say which are the counts, column= in Python, "
+        "--decay-column for a decay"
+    )
+
+
+def _place(names: tuple[str, ...], count: int, wanted: str | int, name: str) -> int:
+    """The number of a column that was asked for by name or number."""
+    listed = ", ".join(names[i] if names else str(i) for i in range(1, count))
     if isinstance(wanted, str) and not wanted.isdecimal():
         if wanted not in names[1:]:
             raise InputError(f"{name}: there is no column {wanted!r} beside the time; there are: {listed}")

@@ -15,6 +15,7 @@ from excidiff.inverse.files.units import length_unit
 from excidiff.solver.solution import InputError
 
 HEADER_LINES = 200  # lines without numbers that a text file may begin with
+FORESIGHT = 20  # lines below the first of a table that tell how it is written
 BYTES_PER_NUMBER = 32  # the longest way a number is written
 
 
@@ -94,9 +95,9 @@ def read_columns(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[tuple[str
     with damage_reported(name, "text"):
         header, rows = _split_header(_decoded(path.read_bytes(), name).splitlines(), name)
         values = _values(rows, name, max_pixels)
-    above = re.split(r"\s*[;,\t]\s*", header[-1].lstrip("#%/ ")) if header else []
-    if len(above) != values.shape[1] and header:
-        above = header[-1].lstrip("#%/ ").split()
+    last = header[-1].lstrip("#%/ ") if header else ""
+    ways = (re.split(pattern, last) for pattern in (r"\s*[;,\t]\s*", r"\s{2,}", r"\s+"))
+    above = next((names for names in ways if len(names) == values.shape[1]), [])
     return (tuple(above) if len(above) == values.shape[1] else ()), values
 
 
@@ -143,7 +144,8 @@ def _split_header(lines: list[str], name: str) -> tuple[list[str], list[tuple[in
             header += [text] if not rows else []
             continue
         if split is None:
-            split = _splitter(text)
+            below = [line.strip() for line in lines[number : number + FORESIGHT]]
+            split = _splitter(text, below)
             if split is None:
                 header.append(text)
                 if number > HEADER_LINES:
@@ -167,8 +169,17 @@ def _refuse_axes(header: list[str], rows: list[tuple[int, list[str]]], name: str
         )
 
 
-def _splitter(line: str) -> Any:
-    """Return the function that splits a line like this one into numbers, or None if it is not one of numbers."""
+def _splitter(line: str, below: list[str]) -> Any:
+    """Return the function that splits a line like this one into numbers, or None if it is not one of numbers.
+
+    `below`: the lines that follow. Of several ways, such as with either decimal sign, the one that reads most of them.
+    """
+
+    def numbers(split: Any, text: str) -> bool:
+        cells = split(text)
+        return any(cells) and all(not cell or _is_number(cell) for cell in cells)
+
+    found = []
     for delimiter in (";", "\t", ",", None):
         if delimiter is not None and delimiter not in line:
             continue
@@ -176,10 +187,9 @@ def _splitter(line: str) -> Any:
             if comma and (delimiter == "," or "." in line):
                 continue
             split = _make_splitter(delimiter, comma)
-            cells = split(line)
-            if any(cells) and all(not cell or _is_number(cell) for cell in cells):
-                return split
-    return None
+            if numbers(split, line):
+                found.append((sum(numbers(split, text) for text in below if text), split))
+    return max(found, key=lambda way: way[0])[1] if found else None
 
 
 def _make_splitter(delimiter: str | None, comma: bool) -> Any:

@@ -13,7 +13,6 @@ What the noise of a measured response does to all this is in `sway`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import combinations
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +21,11 @@ from jaxtyping import Bool, Float64
 
 from excidiff.inverse.files.decays import Decay, Response
 from excidiff.inverse.fit.likelihood import Counts
+from excidiff.inverse.fit.onset import lattice, linear, shaped_as, start_of
 from excidiff.inverse.fit.optimise import Knowledge, Model, Optimum, fit, moving
 from excidiff.inverse.fit.parameters import outer
 from excidiff.inverse.fit.response import (
+    TAPS,
     Shape,
     Window,
     above_dark,
@@ -39,8 +40,9 @@ from excidiff.inverse.fit.sway import blurred, law_of, together
 from excidiff.inverse.fit.uncertainty import covariance
 from excidiff.solver.solution import InputError, SolverError
 
-LATTICE = 14  # lifetimes among which a fit looks for its start
 SHORTEST = 1e-2  # of a bin: a lifetime below it changes no bin
+SCATTERED = 6.6  # by how much scattered light must lower the deviance to be there: 1 % by chance
+ALIKE = 1e-2  # of a bin: how far bins of decay and response may run apart over the whole window and be the same
 LONGEST = 1e3  # of the window: a lifetime beyond it is flat
 
 
@@ -52,7 +54,7 @@ class DecayFit:
     (photons per period); without numbers for one component. `expected`, `counts`, `law`: (T,), the last the variance
     of the counts under the model, that of a measured response in it; `own`: (T,) what of it is the bin's own. `flash`:
     (T,) what the instrument shows of light without duration, adding up to one. `shared`: what errors that bins share
-    add to the variance of χ².
+    add to the variance of χ². `photons`: whether the counts are photons, or come with uncertainties.
     """
 
     names: tuple[str, ...]
@@ -66,7 +68,7 @@ class DecayFit:
     flash: Float64[np.ndarray, " T"]
     own: Float64[np.ndarray, " T"]
     shared: float
-    noise: str
+    photons: bool
     blind: tuple[str, ...]
     at_bound: tuple[str, ...]
     converged: bool
@@ -92,6 +94,11 @@ class DecayFit:
         return self.again(name, value).objective - self.least
 
     @property
+    def swayed(self) -> bool:
+        """Whether the noise of a measured response is in the errors."""
+        return bool((self.own != self.law).any())
+
+    @property
     def lifetimes(self) -> tuple[Float64[np.ndarray, " K"], Float64[np.ndarray, "K K"]]:
         """ns, from the slowest on, and their covariance."""
         k = self.components
@@ -114,17 +121,18 @@ def fit_decay(decay: Decay, *, components: int = 1, scatter: bool = True) -> Dec
     Raises InputError for a window that cannot tell so many lifetimes, SolverError for a fit that meets numbers that are
     not finite.
     """
-    if components < 1 or 2 * components + 3 > len(decay.time):
+    if not fits(decay, components):
         raise InputError(f"{decay.file}: {len(decay.time)} bins cannot tell {components} lifetimes")
     window = Window(float(decay.edges[0]), decay.width, len(decay.time), decay.period)
     shape, raw = _shape(decay)
-    model = _model(window.bins, shape is not None and shape.alike, components)
+    shaped = (window.bins, shape is not None and shape.alike)
+    model = _model(*shaped, components)
     seen = (window._replace(bins=0), None if shape is None else shape._replace(alike=False))
     arguments = (*seen, 0.0)
     noise = "poisson" if decay.uncertainty is None else "gaussian"
     counts = _counts(decay)
-    start, reach = _start(decay, window, shape, components)
-    knowledge = _limits(decay, start, reach, components, scatter and shape is not None)
+    start, reach = start_of(decay, window, shape, components)
+    knowledge = _limits(decay, start, reach, components)
 
     def best_of(held: int | None = None, value: float = 0.0, begin: np.ndarray = start) -> Optimum:
         these, at = knowledge, np.array(begin)
@@ -135,11 +143,27 @@ def fit_decay(decay: Decay, *, components: int = 1, scatter: bool = True) -> Dec
             these = knowledge._replace(free=free, lower=lower, upper=upper)
         return fit(model, at, counts, these, arguments, noise=noise)
 
-    best, swayed = best_of(), ()
+    def settled(begin: np.ndarray = start) -> Optimum:
+        """The best without scattered light, or with it where that explains significantly more."""
+        nonlocal knowledge
+        dark = best_of(begin=begin)
+        if shape is None or not scatter:
+            return dark
+        before, free = knowledge, knowledge.free.copy()
+        free[-1] = True
+        knowledge = knowledge._replace(free=free)
+        lit = best_of(begin=np.append(dark.parameters[:-1], 1e-3 * np.abs(decay.counts).sum()))
+        if lit.converged and lit.objective < dark.objective - SCATTERED:
+            return lit
+        knowledge = before
+        return dark
+
+    best, swayed = settled(), ()
     if raw is not None and isinstance(decay.irf, Response):
         swayed = blurred(model, best, (*seen, -np.inf), raw, decay.irf)
         counts, arguments = counts._replace(floor=counts.floor + swayed[1]), (*seen, -np.inf)
-        best = best_of(begin=best.parameters)
+        knowledge = _limits(decay, start, reach, components)
+        best = settled(np.append(best.parameters[:-1], 0.0))
     if not np.isfinite(best.parameters).all():
         raise SolverError(f"{decay.file}: the fit met numbers that are not finite; look for stray counts")
     mobile = moving(best, knowledge)
@@ -153,7 +177,17 @@ def fit_decay(decay: Decay, *, components: int = 1, scatter: bool = True) -> Dec
     names = (*_numbered("lifetime", components), *_numbered("photons", components), "shift", "background", "scatter")
 
     def again(name: str, value: float) -> Optimum:
-        return best_of(int(order[names.index(name)]), value, best.parameters)
+        """From the best fit, and from the amplitudes that are the best for the lifetimes there: the better of both."""
+        held = int(order[names.index(name)])
+        other = best.parameters.copy()
+        other[held] = value
+        rows = lattice(*shaped, np.exp(-other[:components]), other[None, 2 * components], *seen)[0]
+        if held < components:
+            size = linear(np.asarray(rows), decay.counts, law_of(best, counts, noise).reshape(-1))
+            other[components : 2 * components] = np.log(np.maximum(size[:-1], 1e-6 * np.abs(decay.counts).sum()))
+            other[-2] = size[-1]
+        found = [best_of(held, value, begin) for begin in (best.parameters, other)]
+        return min(found, key=lambda one: (not one.converged, one.objective))
 
     return DecayFit(
         names=names,
@@ -164,10 +198,10 @@ def fit_decay(decay: Decay, *, components: int = 1, scatter: bool = True) -> Dec
         expected=np.asarray(best.expected).reshape(-1),
         counts=decay.counts,
         law=law_of(best, counts, noise).reshape(-1),
-        flash=np.asarray(_flash(window.bins, shape is not None and shape.alike, best.parameters[-3], *seen)),
+        flash=np.asarray(_flash(*shaped, best.parameters[-3], *seen)),
         own=(law_of(best, counts, noise) - (swayed[1] if swayed else 0.0)).reshape(-1),
         shared=shared,
-        noise="gaussian" if counts.floor.any() else noise,
+        photons=decay.uncertainty is None,
         blind=tuple(names[i] for i, at in enumerate(order) if at in cov.blind),
         at_bound=tuple(names[i] for i, at in enumerate(order) if knowledge.free[at] and not mobile[at]),
         converged=best.converged,
@@ -177,22 +211,32 @@ def fit_decay(decay: Decay, *, components: int = 1, scatter: bool = True) -> Dec
     )
 
 
+def fits(decay: Decay, components: int) -> bool:
+    """Whether there are bins enough to tell so many lifetimes."""
+    return components >= 1 and 2 * components + 3 <= len(decay.time)
+
+
 def _numbered(name: str, count: int) -> tuple[str, ...]:
     return (name,) if count == 1 else tuple(f"{name}_{k + 1}" for k in range(count))
 
 
 def _shape(decay: Decay) -> tuple[Shape | None, np.ndarray | None]:
-    """The response as shape, and where they are those that were measured, their counts above the background."""
+    """The response, and where its own noise is known, its counts above the background, cut to where there are any."""
     if decay.irf is None:
         return None, None
     if not isinstance(decay.irf, Response):
         return gaussian_shape(float(decay.irf) / FWHM), None
-    raw, start, width = above_dark(decay.irf.counts)[0], float(decay.irf.edges[0]), decay.irf.width
+    raw, width = above_dark(decay.irf.counts)[0], decay.irf.width
+    if not raw.sum() > 0:
+        raise InputError(f"{decay.irf.file}: the response does not stand out of its background; is it the right file?")
+    lit = np.flatnonzero(raw)
+    part = np.s_[max(lit[0] - TAPS, 0) : lit[-1] + TAPS + 1]
+    raw, start = raw[part], float(decay.irf.edges[part][0])
     narrow = unresolved(start, width, raw)
     if narrow is not None:
         return narrow, None
-    alike = abs(width / decay.width - 1) < 1e-6 / decay.time.size
-    return shape_of(start, width, raw, alike=alike), raw
+    alike = abs(width / decay.width - 1) * max(decay.time.size, raw.size) < ALIKE
+    return shape_of(start, width, raw, alike=alike), raw if decay.irf.noise is not None else None
 
 
 @lru_cache(maxsize=32)
@@ -204,7 +248,7 @@ def _model(bins: int, alike: bool, components: int) -> Model:
     """
 
     def expected(parameters, window: Window, shape: Shape | None, darkest):
-        window, shape = _shaped(bins, alike, window, shape)
+        window, shape = shaped_as(bins, alike, window, shape)
         shift, background, scattered = parameters[2 * components :]
         rates, photons = jnp.exp(-parameters[:components]), jnp.exp(parameters[components : 2 * components])
         light = sum(photons[k] * shown(rates[k], shift, shape, window) for k in range(components))
@@ -219,14 +263,9 @@ def _model(bins: int, alike: bool, components: int) -> Model:
     return model
 
 
-def _shaped(bins: int, alike: bool, window: Window, shape: Shape | None) -> tuple[Window, Shape | None]:
-    """What JAX must know while compiling, put back where the numbers passed through it."""
-    return window._replace(bins=bins), None if shape is None else shape._replace(alike=alike)
-
-
 @partial(jax.jit, static_argnums=(0, 1))
 def _flash(bins: int, alike: bool, shift, window: Window, shape: Shape | None):
-    window, shape = _shaped(bins, alike, window, shape)
+    window, shape = shaped_as(bins, alike, window, shape)
     return flash(shift, shape, window)
 
 
@@ -236,53 +275,8 @@ def _counts(decay: Decay) -> Counts:
     return Counts(whole, np.ones_like(whole), np.ones_like(whole), floor, np.asarray(1.0))
 
 
-def _start(decay: Decay, window: Window, shape: Shape | None, components: int) -> tuple[np.ndarray, float]:
-    """(the best start on a lattice of shifts and lifetimes, how far the shift may be from it, ns)."""
-    counts, width, length = decay.counts, decay.width, float(np.ptp(decay.edges))
-    smooth = np.convolve(counts, np.ones(3) / 3, mode="same")
-    peak, middle, rms = int(np.argmax(smooth)), 0.0, 0.0
-    if shape is None:  # a rise within one bin, or before the window opens
-        before = peak > 0 and counts[0] < 0.5 * counts.max()
-        shifts, reach = decay.edges[int(np.argmax(counts))] + width * np.arange(-1, 2), width
-        if not before:
-            shifts, reach = decay.edges[:1], 0.0
-    else:
-        share, places = np.asarray(shape.weights), shape.start + shape.width * (np.arange(len(shape.weights)) + 1.5)
-        middle = float(places[np.argmax(share)])
-        core = np.abs(places - middle) < 50 * max(width, shape.width)
-        rms = float(np.sqrt(max(np.sum((share * (places - middle) ** 2)[core]), 0.0)))
-        spacing = max(0.5 * rms, 0.5 * width)
-        shifts, reach = decay.time[peak] - middle + spacing * np.arange(-6, 3), 20 * spacing + 5 * width
-    lifetimes = np.geomspace(max(width, rms), 2 * length, LATTICE)
-    arguments = window._replace(bins=0), None if shape is None else shape._replace(alike=False)
-    seen = _lattice(window.bins, shape is not None and shape.alike, 1 / lifetimes, shifts, *arguments)
-    weight = 1 / np.maximum(smooth, 1.0) if decay.uncertainty is None else decay.uncertainty**-2.0
-    found = (np.inf, float(shifts[0]), (LATTICE // 2,) * components, np.ones(components + 1))
-    for shift, rows in zip(shifts, np.asarray(seen), strict=True):
-        rows = np.concatenate([rows, np.ones((1, counts.size))])
-        gram, right = (rows * weight) @ rows.T, (rows * weight) @ counts
-        for chosen in combinations(range(LATTICE), components):
-            index = [*chosen, LATTICE]
-            size = np.linalg.lstsq(gram[np.ix_(index, index)], right[index], rcond=None)[0]
-            left = -size @ right[index]
-            if (size[:-1] > 0).all() and left < found[0]:
-                found = (left, float(shift), chosen, size)
-    _, shift, chosen, size = found
-    total = float(np.abs(counts).sum())
-    bright = np.log(np.maximum(size[:-1], 1e-3 * total))
-    level = max(float(size[-1]), 0.01 * total / counts.size)
-    return np.concatenate([np.log(lifetimes[list(chosen)]), bright, [shift, level, 1e-6 * total]]), reach
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _lattice(bins: int, alike: bool, rates, shifts, window: Window, shape: Shape | None):
-    """What is shown of every rate at every shift."""
-    window, shape = _shaped(bins, alike, window, shape)
-    return jax.vmap(lambda d: jax.vmap(lambda rate: shown(rate, d, shape, window))(rates))(shifts)
-
-
-def _limits(decay: Decay, start: np.ndarray, reach: float, components: int, scatter: bool) -> Knowledge:
-    """Where the data can tell anything at all."""
+def _limits(decay: Decay, start: np.ndarray, reach: float, components: int) -> Knowledge:
+    """Where the data can tell anything at all; no scattered light at first."""
     total, length = float(np.abs(decay.counts).sum()), float(np.ptp(decay.edges))
     lower = [np.log(SHORTEST * decay.width)] * components + [np.log(1e-9 * total)] * components
     upper = [np.log(LONGEST * length)] * components + [np.log(1e6 * total)] * components
@@ -292,6 +286,5 @@ def _limits(decay: Decay, start: np.ndarray, reach: float, components: int, scat
     upper += [shift + reach, np.inf, 0.5 * total]  # more laser light than that is no decay
     size = 2 * components + 3
     free = np.ones(size, bool)
-    free[-3:] = reach > 0, True, scatter
-    start[-1] = start[-1] if scatter else 0.0
+    free[-3:] = reach > 0, True, False
     return Knowledge(np.array(start), np.zeros((size, size)), np.array(lower), np.array(upper), free)

@@ -55,14 +55,18 @@ class Window(NamedTuple):
 def above_dark(counts: Float64[np.ndarray, " T"]) -> tuple[Float64[np.ndarray, " T"], float]:
     """(the counts of a response above its background, 0 where they do not stand out of it; the background per bin).
 
-    The background is the mean of the bins that do not stand out; what does stands four standard deviations above it
-    in the mean of five bins, or within two bins of such a one.
+    The background is looked for from below, as a response may fill its file: from a low level of smoothed counts on,
+    the mean of what is within four standard deviations of it, which what lies below it shows. What stands out lies so
+    far above it in the mean of five bins, by itself, or within two bins of such a one.
     """
-    level, spread = float(np.median(counts)), np.inf
-    for _ in range(20):
-        kept = counts[np.abs(counts - level) <= spread]
-        level, spread = float(kept.mean()), 4 * float(kept.std()) + 1e-9
+    photons = bool((counts >= 0).all() and (counts == np.round(counts)).all())
     five = np.ones(5)
+    level, spread = float(np.quantile(np.convolve(counts, five / 5, mode="valid"), 0.1)), 0.0
+    for _ in range(20):
+        below = np.minimum(counts - level, 0.0)
+        rms = sqrt(2 * float((below**2).mean())) if not photons else sqrt(max(level, 0.0))
+        spread = 4 * rms + 1e-9 * float(np.abs(counts).max()) + (1.0 if photons else 0.0)
+        level = float(counts[counts <= level + spread].mean())
     out = np.convolve(counts - level, five / 5, mode="same") > spread / sqrt(5)
     out |= counts - level > spread
     return np.where(np.convolve(out, five, mode="same") > 0.5, counts - level, 0.0), level
@@ -89,7 +93,7 @@ def unresolved(start: float, width: float, counts: Float[np.ndarray, " I"]) -> S
     """
     first = max(int(np.argmax(counts)) - 3, 0)
     seen = np.maximum(counts[first : first + 7], 0.0)
-    if seen.sum() < MOST * counts.sum():
+    if not 0 < MOST * counts.sum() <= seen.sum():
         return None
     edges = start + width * (first + np.arange(seen.size + 1))
 

@@ -31,11 +31,19 @@ def blurred(model: Model, at: Optimum, arguments, raw, response: Response) -> tu
 
     Of counts it is their mean over five bins, and the dark level at least: a bin's own count would favour what is low.
     """
-    noise = np.maximum(np.convolve(response.counts, np.ones(5) / 5, mode="same"), above_dark(response.counts)[1])
-    noise = np.maximum(noise, 0.0) if response.uncertainty is None else response.uncertainty**2
-    noise = np.where(raw == 0, 0.0, noise)
+    noise = np.where(raw == 0, 0.0, _noise(response, raw))
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (PROBES, raw.size))
     return noise, np.asarray(_swing(model, at.parameters, arguments, raw, signs * np.sqrt(noise)))
+
+
+def _noise(response: Response, raw: np.ndarray) -> np.ndarray:
+    """The variance of the counts `raw`, which are a part of the response's, above its background."""
+    light, level = above_dark(response.counts)
+    first = int(np.flatnonzero(light)[0] - np.flatnonzero(raw)[0])
+    if response.uncertainty is not None:
+        return response.uncertainty[first : first + raw.size] ** 2
+    whole = np.maximum(np.convolve(response.counts, np.ones(5) / 5, mode="same"), level)
+    return np.maximum(whole[first : first + raw.size], 0.0)
 
 
 @partial(jax.jit, static_argnums=0)
