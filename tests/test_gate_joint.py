@@ -110,9 +110,16 @@ def drawn(seed: int) -> dict:
 
 def laboratory(seed: int, film: dict) -> dict:
     random = np.random.default_rng([78, seed])
-    return {"lifetimes": np.array([film["lifetime"]]), "weights": np.ones(1), "period": random.uniform(25.0, 60.0),
-            "photons": int(10 ** random.uniform(4.5, 6.0)), "fwhm": random.uniform(0.03, 0.3), "kind": "measured",
-            "width": random.uniform(0.02, 0.08)}  # fmt: skip
+    period = random.uniform(25.0, 60.0)
+    return {
+        "lifetimes": np.array([film["lifetime"]]),
+        "weights": np.ones(1),
+        "period": period,
+        "width": period / 800.5,
+        "photons": int(10 ** random.uniform(4.5, 6.0)),
+        "fwhm": random.uniform(0.03, 0.3),
+        "kind": "measured",
+    }
 
 
 def agree(pulls) -> None:

@@ -42,6 +42,7 @@ from excidiff.solver.solution import InputError, SolverError
 
 SHORTEST = 1e-2  # of a bin: a lifetime below it changes no bin
 SCATTERED = 6.6  # by how much scattered light must lower the deviance to be there: 1 % by chance
+ROUND = 64  # bins, of which a response has a multiple, so that one program serves many
 ALIKE = 1e-2  # of a bin: how far bins of decay and response may run apart over the whole window and be the same
 LONGEST = 1e3  # of the window: a lifetime beyond it is flat
 
@@ -232,6 +233,7 @@ def _shape(decay: Decay) -> tuple[Shape | None, np.ndarray | None]:
     lit = np.flatnonzero(raw)
     part = np.s_[max(lit[0] - TAPS, 0) : lit[-1] + TAPS + 1]
     raw, start = raw[part], float(decay.irf.edges[part][0])
+    raw = np.pad(raw, (0, -raw.size % ROUND))
     narrow = unresolved(start, width, raw)
     if narrow is not None:
         return narrow, None

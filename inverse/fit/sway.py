@@ -40,10 +40,10 @@ def _noise(response: Response, raw: np.ndarray) -> np.ndarray:
     """The variance of the counts `raw`, which are a part of the response's, above its background."""
     light, level = above_dark(response.counts)
     first = int(np.flatnonzero(light)[0] - np.flatnonzero(raw)[0])
-    if response.uncertainty is not None:
-        return response.uncertainty[first : first + raw.size] ** 2
     whole = np.maximum(np.convolve(response.counts, np.ones(5) / 5, mode="same"), level)
-    return np.maximum(whole[first : first + raw.size], 0.0)
+    whole = np.maximum(whole, 0.0) if response.uncertainty is None else response.uncertainty**2
+    part = whole[first : first + raw.size]
+    return np.pad(part, (0, raw.size - part.size))
 
 
 @partial(jax.jit, static_argnums=0)
