@@ -170,7 +170,10 @@ def test_a_pixel_size_is_never_assumed(tmp_path, capsys):
         (("--pixel-size", "40"), 'such as "40 nm"'),
         (("--pixel-size", "40 nn"), "the unit of '40 nn' is not known; did you mean 40 nm?"),
         (("--fix", "diffusion_length=0.45"), 'such as "0.45 um"'),
-        (("--fix", "foo=3"), "choose one of diffusion_length, lifetime, centre_x, centre_y, amplitude, background"),
+        (
+            ("--fix", "foo=3"),
+            "choose one of diffusion_length, diffusivity, lifetime, centre_x, centre_y, amplitude, background",
+        ),
         (("--dark", "dark.tif", "--offset", "100"), "not both of them"),
         (("--lifetime", "5 ± ns"), 'has no number after ±; write it like "5.0 ± 0.1 ns"'),
         (("--lifetime", "± 0.1 ns"), "has no number before ±"),
@@ -193,7 +196,7 @@ def test_a_pixel_size_is_never_assumed(tmp_path, capsys):
         (("--laser-wavelength", "500 nm"), "--emission-wavelength"),
         (("--fix", "backgruond=1"), "nearest known one is 'background'"),
         (("--fix", "background"), "has no value"),
-        (("--fix", "diffusivity=0.1 cm^2/s"), "no such parameter"),
+        (("--fix", "diffusivity=0.1 cm^2/s"), "This fit has diffusion_length"),
         (("--fix", "width=300 nm"), "no such parameter"),
         (("--mask", "absent.tif"), "absent.tif"),
         (("--laser", "absent.tif"), "absent.tif"),
@@ -295,7 +298,7 @@ def test_a_fit_without_an_answer_is_code_four(demo, tmp_path, monkeypatch):
 def test_help_lists_what_can_be_fixed(capsys):
     with pytest.raises(SystemExit):
         cli.main(["fit", "--help"])
-    assert "diffusion_length, lifetime, centre_x," in " ".join(capsys.readouterr().out.split())
+    assert "diffusion_length, diffusivity, lifetime, centre_x," in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Constraints:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise InputError(f"unknown parameter {name!r}{hint} This fit has {', '.join(known)}")
+                raise InputError(f"unknown parameter {name!r}{hint or '.'} This fit has {', '.join(known)}")
         for name, value in self.fixed.items():
             _check_value(name, value, "fixed")
             if name in self.bounds:
