@@ -55,7 +55,7 @@ def test_bins_show_the_integral(period: float | None, width: float, tau: float):
     np.testing.assert_allclose(shown(1 / tau, 0.137, shape, window), one_by_one(tau, 0.137, shape, window), atol=1e-9)
 
 
-@pytest.mark.parametrize("tau", [1e-4, 0.05, 3.0, 1e4])
+@pytest.mark.parametrize("tau", [1e-4, 1e4])
 def test_a_period_holds_every_photon(tau: float):
     """However long the lifetime, and for scattered light; without a response as with one far narrower than a bin."""
     window = Window(0.4, 0.1, 80, 8.0)
