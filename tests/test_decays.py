@@ -140,7 +140,7 @@ def drawn(seed: int, components: int) -> dict:
         "period": random.uniform(12.5, 50.0),
         "fwhm": random.uniform(0.03, 0.2),
     }
-    lab["width"] = lab["period"] / random.choice([600, 1000.5])  # the period need not be full of bins
+    lab["width"] = lab["period"] / random.choice([600, 600.5])  # the period need not be full of bins
     if components == 1:
         return {"lifetimes": np.array([slow]), "weights": np.ones(1), **lab}
     return {"lifetimes": np.array([slow, ratio * slow]), "weights": np.array([share, 1 - share]), **lab}
