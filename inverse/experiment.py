@@ -127,7 +127,7 @@ class Experiment:
         if self.components is not None and (self.model != "mixture" or self.components < 2):
             raise InputError(f'components = {self.components} belongs to model = "mixture", and is two or more')
         if not self.images:
-            given = [name for name, default in OF_IMAGES.items() if getattr(self, name) != default]
+            given = [name for name, default in OF_IMAGES.items() if _differs(getattr(self, name), default)]
             if given:
                 raise InputError(f"{' and '.join(given)} given, but no image: a decay alone has no use for it")
         elif self.model == "mixture":
@@ -253,10 +253,18 @@ class Experiment:
         }
         kept = {name: list(dict.fromkeys(values)) for name, values in told.items()}
         names = {"decays": [decay.file for decay in self.decays], "model": self.model, "components": self.components}
-        return names | kept
+        read = {"decays_read": ["; ".join(decay.notes) for decay in self.decays if decay.notes]}
+        return names | kept | read
 
     def _all_images(self) -> list[Image]:
         return [*self.images, *(image for image in (self.laser, self.psf) if image is not None)]
+
+
+def _differs(value: Any, default: Any) -> bool:
+    """Whether something was said: an array always, a list or a dictionary if it holds anything."""
+    if isinstance(value, np.ndarray):
+        return True
+    return bool(value) if isinstance(default, dict | tuple) else value is not default and value != default
 
 
 def _given(number: Number | None, name: str) -> Given | None:

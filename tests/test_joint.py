@@ -156,6 +156,8 @@ def test_the_result_comes_back(tmp_path):
         ({}, "nothing to fit"),
         ({"decay": True, "lifetime": 4.0}, "lifetime given, but no image"),
         ({"decay": True, "fixed": {"background": 1.0}}, "fixed given, but no image"),
+        ({"decay": True, "landscape": np.zeros((4, 4))}, "landscape given, but no image"),
+        ({"decay": True, "gates": np.arange(3.0)}, "gates given, but no image"),
         (
             {"decay": True, "images": [shoot(1, photons=1000, width=0.1)], "laser_fwhm": 0.3, "lifetime": 4.0},
             "either the lifetime or the decay",
@@ -263,3 +265,9 @@ def test_scattered_light_is_a_limit_where_there_is_none_and_found_where_there_is
     assert without.parameters["irf_shift"].stderr < 1e-3
     for one_of in (without, found):
         assert abs(pull(one_of.parameters["lifetime"], 1.0)) < 4
+
+
+def test_empty_wishes_are_none():
+    """What is empty says nothing, whatever holds it."""
+    decay = count_decay(12, **ONE, **LAB)
+    assert Experiment(decay=decay, model="free", fixed={}, bounds={}, tied=[]).decays == (decay,)
