@@ -170,7 +170,7 @@ def _methods_of_decays(decays: Sequence[MeasuredDecay]) -> str:
         noise="Gaussian" if any(decay.uncertainty is not None for decay in data) else "Poisson",
         period=wrapped,
         response=" and ".join(dict.fromkeys(map(_response_in_words, data))),
-        scatter=" and scattered laser light" if any(decay.irf is not None for decay in data) else "",
+        scatter=" and, where it shows, scattered laser light" if any(decay.irf is not None for decay in data) else "",
         own=", with the photon noise of the measured response included" if measured else "",
     )
 

@@ -7,11 +7,11 @@ limit; where from neither, there is no number at all; else the interval is that 
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
+from excidiff.inverse.fit.fitted import Fitted
 from excidiff.inverse.fit.limits import SMALLEST_LENGTH, gate_limits
 from excidiff.inverse.fit.parameters import OPTICAL, UNITS, kind, outer, scale
 from excidiff.inverse.fit.spot import SpotFit
@@ -22,26 +22,6 @@ DOUBTFUL = 0.1  # relative error above which the profile likelihood is asked, wh
 NEXT_TO = 1.5  # ratio to a natural limit within which a value that no slope moves is on it
 NOTHING = 1e-3  # of s: a diffusion length as good as none
 ZERO_COUNTS_95 = 3.0  # ln 20: a Poisson mean that gives nothing with 5 % probability
-
-
-class Fitted(Protocol):
-    """What a fit must offer to become estimates: `SpotFit` and `DecayFit` do."""
-
-    @property
-    def names(self) -> tuple[str, ...]: ...
-    @property
-    def values(self) -> Float64[np.ndarray, " P"]: ...
-    @property
-    def moving(self) -> Bool[np.ndarray, " P"]: ...
-    @property
-    def slope(self) -> Float64[np.ndarray, " P"]: ...
-    @property
-    def blind(self) -> tuple[str, ...]: ...
-    @property
-    def at_bound(self) -> tuple[str, ...]: ...
-    def value(self, name: str) -> float: ...
-    def error(self, name: str) -> float: ...
-    def profiled(self, name: str, value: float) -> float: ...
 
 
 def estimates(fit: SpotFit, interval: str = "fisher") -> dict[str, Estimate]:

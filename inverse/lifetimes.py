@@ -1,12 +1,13 @@
 """One decay, measured: lifetimes with errors or limits, their shares of the photons, and what speaks against them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import erfc, sqrt
 from typing import Any
 
 import numpy as np
 
+from excidiff.inverse.batch import Progress
 from excidiff.inverse.estimates import estimate, searched
 from excidiff.inverse.files.decays import Decay, Response
 from excidiff.inverse.fit.decay import SHORTEST, DecayFit, fit_decay, fits
@@ -15,6 +16,7 @@ from excidiff.inverse.fit.likelihood import deviance, deviance_moments
 from excidiff.inverse.fit.limits import Known
 from excidiff.inverse.fit.parameters import UNITS
 from excidiff.inverse.fit.quality import BAD_FIT
+from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, chi2_tail, profile_bound
 from excidiff.inverse.results.result import Estimate, Measurement
 
@@ -26,8 +28,6 @@ SHARED = 0.05  # of a bin's variance: more than that from the response, and its 
 ENDLESS = 100.0  # windows: a lifetime as good as endless
 MOST = 3  # lifetimes that are tried where their number is left to the program
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ def lifetimes_in_words(components: int) -> str:
 def measure_decay(decay: Decay, components: int = 1) -> MeasuredDecay:
     """Fit `components` lifetimes to a decay. Raises InputError for what cannot be fitted."""
     fit = fit_decay(decay, components=components)
-    tests = _tests(fit)
+    tests = judged(fit)
     reason = _misfit(fit, tests)
     counted = {
         "photons": float(fit.counts.sum() - fit.value("background") * fit.counts.size),
@@ -229,7 +229,7 @@ def _weights(fit: DecayFit) -> dict[str, Estimate]:
     return found
 
 
-def _tests(fit: DecayFit) -> dict[str, Any]:
+def judged(fit: DecayFit) -> dict[str, Any]:
     """The deviance against its law, or χ² where the noise is not that of photons alone; the structure of the tail."""
     free = int(fit.moving.sum())
     if fit.photons and not fit.swayed:
@@ -302,7 +302,7 @@ def _resolution(decay: Decay) -> float:
     if decay.irf is None:
         return decay.width / sqrt(12)
     if not isinstance(decay.irf, Response):
-        return max(float(decay.irf) / 2.3548, decay.width / sqrt(12))
+        return max(float(decay.irf) / FWHM, decay.width / sqrt(12))
     seen = np.maximum(decay.irf.counts - 0.05 * decay.irf.counts.max(), 0.0)
     middle = float(seen @ decay.irf.time / seen.sum())
     return max(float(np.sqrt(seen @ (decay.irf.time - middle) ** 2 / seen.sum())), decay.width / sqrt(12))

@@ -12,7 +12,7 @@ from scipy import integrate, stats
 from excidiff.inverse import Decay, InputError, Response, read_decay
 from excidiff.inverse.fit.decay import DecayFit, fit_decay
 from excidiff.inverse.fit.response import Shape, Window, above_dark, flash, gaussian_shape, shape_of, shown, unresolved
-from excidiff.inverse.lifetimes import _tests
+from excidiff.inverse.lifetimes import judged
 from tests.photons import count_decay
 
 # What is shown
@@ -160,7 +160,7 @@ def test_a_random_decay(components: int, kind: str):
         assert fit.converged
         assert fit.moving[:-1].all()
         assert np.abs(found).max() < 4.5
-        assert abs(_tests(fit)["z"]) < 4
+        assert abs(judged(fit)["z"]) < 4
 
 
 @pytest.mark.gate
@@ -182,7 +182,7 @@ def test_the_simulated_film_decays(data: Path):
         decay = read_decay(data / folder / "decay.csv", irf=data / folder / "irf.csv", period="25 ns")
         fit = fit_decay(decay, components=components)
         assert np.abs(pulls(fit, lifetimes, weights)).max() < 3.5
-        assert abs(_tests(fit)["z"]) < 3
+        assert abs(judged(fit)["z"]) < 3
 
 
 def test_the_background_of_a_response_is_found():

@@ -17,13 +17,13 @@ from functools import lru_cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from excidiff.inverse.files.decays import Decay, Response
+from excidiff.inverse.fit.fitted import Fitted
 from excidiff.inverse.fit.likelihood import Counts
 from excidiff.inverse.fit.onset import lattice, linear, shaped_as, start_of
 from excidiff.inverse.fit.optimise import Knowledge, Model, Optimum, fit, moving
-from excidiff.inverse.fit.parameters import outer
 from excidiff.inverse.fit.response import (
     TAPS,
     Shape,
@@ -47,8 +47,8 @@ ALIKE = 1e-2  # of a bin: how far bins of decay and response may run apart over 
 LONGEST = 1e3  # of the window: a lifetime beyond it is flat
 
 
-@dataclass(frozen=True, eq=False)
-class DecayFit:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DecayFit(Fitted):
     """One fit: `values` and `covariance` in the fit's own numbers, the lifetimes from the slowest on.
 
     names: lifetime_1 … (log ns), photons_1 … (log, per period), shift (ns), background (photons per bin), scatter
@@ -58,11 +58,6 @@ class DecayFit:
     add to the variance of χ². `photons`: whether the counts are photons, or come with uncertainties.
     """
 
-    names: tuple[str, ...]
-    values: Float64[np.ndarray, " P"]
-    covariance: Float64[np.ndarray, "P P"]
-    moving: Bool[np.ndarray, " P"]
-    slope: Float64[np.ndarray, " P"]
     expected: Float64[np.ndarray, " T"]
     counts: Float64[np.ndarray, " T"]
     law: Float64[np.ndarray, " T"]
@@ -70,10 +65,6 @@ class DecayFit:
     own: Float64[np.ndarray, " T"]
     shared: float
     photons: bool
-    blind: tuple[str, ...]
-    at_bound: tuple[str, ...]
-    converged: bool
-    steps: int
     least: float
     again: Callable[..., Optimum]
 
@@ -81,17 +72,7 @@ class DecayFit:
     def components(self) -> int:
         return (len(self.names) - 3) // 2
 
-    def value(self, name: str) -> float:
-        """A parameter in house units."""
-        return outer(name, float(self.values[self.names.index(name)]))
-
-    def error(self, name: str) -> float:
-        """The standard error of the fit's own number: relative, for what is positive."""
-        index = self.names.index(name)
-        return float(np.sqrt(self.covariance[index, index]))
-
     def profiled(self, name: str, value: float) -> float:
-        """The deviance above its minimum with `name` held at the own number `value`, all else refitted."""
         return self.again(name, value).objective - self.least
 
     @property
@@ -116,8 +97,8 @@ class DecayFit:
         return share, slope @ self.covariance[k : 2 * k, k : 2 * k] @ slope
 
 
-def fit_decay(decay: Decay, *, components: int = 1, scatter: bool = True) -> DecayFit:
-    """Fit `components` lifetimes to a decay; `scatter`: whether laser light may reach the detector.
+def fit_decay(decay: Decay, *, components: int = 1) -> DecayFit:
+    """Fit `components` lifetimes to a decay, and scattered laser light where it shows.
 
     Raises InputError for a window that cannot tell so many lifetimes, SolverError for a fit that meets numbers that are
     not finite.
@@ -148,7 +129,7 @@ def fit_decay(decay: Decay, *, components: int = 1, scatter: bool = True) -> Dec
         """The best without scattered light, or with it where that explains significantly more."""
         nonlocal knowledge
         dark = best_of(begin=begin)
-        if shape is None or not scatter:
+        if shape is None:
             return dark
         before, free = knowledge, knowledge.free.copy()
         free[-1] = True

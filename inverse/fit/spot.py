@@ -18,10 +18,11 @@ from jaxtyping import Bool, Float64
 from excidiff.inverse.files.data import Camera, Image
 from excidiff.inverse.fit import prediction
 from excidiff.inverse.fit.detector import Detector, detector_of
+from excidiff.inverse.fit.fitted import Fitted
 from excidiff.inverse.fit.likelihood import Counts, deviance
 from excidiff.inverse.fit.limits import Known, knowledge_of, start_within
 from excidiff.inverse.fit.optimise import Optimum, fit, moving
-from excidiff.inverse.fit.parameters import LASER, STEADY, Constraints, outer
+from excidiff.inverse.fit.parameters import LASER, STEADY, Constraints
 from excidiff.inverse.fit.start import FWHM, Spot, find_spot
 from excidiff.inverse.fit.uncertainty import covariance
 from excidiff.solver.solution import InputError, SolverError
@@ -36,24 +37,17 @@ WIDTHS_NEEDED = 3.0  # spot FWHMs that the image must be wide and high
 BY_CHANCE = 16.0  # beyond 2 log(pixels): a likelihood ratio that noise alone gives once in some thousand images
 
 
-@dataclass(frozen=True, eq=False)
-class SpotFit:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SpotFit(Fitted):
     """One fit: parameters and covariance in the fit's own numbers, expected and measured photoelectrons.
 
     `information` is that of the data alone, `precision` that of what was known before, `response` the inverse of both
     together: how the parameters follow a change of either. It is their covariance, too, where the noise is known.
     """
 
-    names: tuple[str, ...]
-    values: Float64[np.ndarray, " P"]
-    covariance: Float64[np.ndarray, "P P"]
     information: Float64[np.ndarray, "P P"]
     precision: Float64[np.ndarray, "P P"]
     response: Float64[np.ndarray, "P P"]
-    slope: Float64[np.ndarray, " P"]
-    moving: Bool[np.ndarray, " P"]
-    blind: tuple[str, ...]
-    at_bound: tuple[str, ...]
     expected: Float64[np.ndarray, "F ny nx"]
     photons: Float64[np.ndarray, "F ny nx"]
     used: Bool[np.ndarray, "F ny nx"]
@@ -62,19 +56,8 @@ class SpotFit:
     detector: Detector
     noise: str
     noise_known: bool
-    converged: bool
-    steps: int
     unit: float
     again: Callable[..., Optimum]
-
-    def value(self, name: str) -> float:
-        """A parameter in house units."""
-        return outer(name, float(self.values[self.names.index(name)]))
-
-    def error(self, name: str) -> float:
-        """The standard error of the fit's own number: relative, for what is positive."""
-        index = self.names.index(name)
-        return float(np.sqrt(self.covariance[index, index]))
 
     def profiled(self, name: str, value: float) -> float:
         """The deviance above its minimum with `name` held at the own number `value`, all else refitted.

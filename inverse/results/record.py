@@ -14,7 +14,7 @@ UNITS = {
     "temperature": "K",
     **dict.fromkeys(("laser_fwhm", "laser_image_fwhm", "psf_fwhm", "laser_wavelength", "emission_wavelength"), "µm"),
 }
-ELSEWHERE = ("run", "images", "decays", "laser", "psf", "pixel_size_origin")  # among the inputs, or beside another
+ELSEWHERE = ("run", "images", "decays", "irf", "laser", "psf", "pixel_size_origin")  # an input, or beside another
 
 
 def origin(result: Any) -> list[str]:

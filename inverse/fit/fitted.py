@@ -1,0 +1,41 @@
+"""What every fit has: its parameters by name, in its own numbers, with their covariance, and which of them moved."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from excidiff.inverse.fit.parameters import outer
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fitted:
+    """Parameters `names` at `values` with `covariance`, all in the fit's own numbers.
+
+    moving: which were free and not held by a limit. slope: of the log-likelihood. blind: names of parameters in a
+    direction that the data do not see. at_bound: names of those that a limit holds.
+    """
+
+    names: tuple[str, ...]
+    values: Float64[np.ndarray, " P"]
+    covariance: Float64[np.ndarray, "P P"]
+    moving: Bool[np.ndarray, " P"]
+    slope: Float64[np.ndarray, " P"]
+    blind: tuple[str, ...]
+    at_bound: tuple[str, ...]
+    converged: bool
+    steps: int
+
+    def value(self, name: str) -> float:
+        """A parameter in house units."""
+        return outer(name, float(self.values[self.names.index(name)]))
+
+    def error(self, name: str) -> float:
+        """The standard error of the fit's own number: relative, for what is positive."""
+        index = self.names.index(name)
+        return float(np.sqrt(self.covariance[index, index]))
+
+    @abstractmethod
+    def profiled(self, name: str, value: float) -> float:
+        """The deviance above its minimum with `name` held at the own number `value`, all else refitted."""
