@@ -20,10 +20,10 @@ from excidiff.inverse.fit.optics import Given, noise_of, resolve_optics
 from excidiff.inverse.fit.parameters import GATED, STEADY, Constraints
 from excidiff.inverse.lifetimes import common_lifetime, measure_decays, with_lifetime
 from excidiff.inverse.measure import measure
+from excidiff.inverse.options import MODELS
 from excidiff.inverse.results.result import FitResult
 from excidiff.solver.solution import InputError
 
-MODELS = ("free", "mixture")
 OF_IMAGES: dict[str, Any] = {
     **dict.fromkeys(("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "landscape",
                      "temperature", "gates", "lifetime")),

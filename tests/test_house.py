@@ -27,11 +27,11 @@ INVERSE = """
 memory files.toml files.units files.raster files.tables files.tiff files.hdf files.formats files.region
 files.saturation files.data files.readers files.decays
 fit.instrument fit.detector fit.parameters fit.fitted fit.prediction fit.likelihood fit.optimise fit.uncertainty
-fit.limits fit.start fit.response fit.onset fit.sway fit.decay fit.spot fit.gated fit.rescale fit.quality fit.optics fit.landscape
-fit.film
+fit.limits fit.start fit.response fit.onset fit.sway fit.decay fit.spot fit.gated fit.rescale fit.quality
+fit.optics fit.landscape fit.film
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
 results.scatter results.traces results.page results.panels results.record results.report results.result
-estimates measure batch derived lifetimes verdicts answer experiment settings options protocol machine job section
+estimates measure batch derived lifetimes verdicts answer settings options experiment protocol machine job section
 illumination filmfile simulation terminal demo doctor cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
