@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from excidiff.inverse.files.data import Camera, Image
     from excidiff.inverse.files.decays import Decay, Response, read_decay, read_response
     from excidiff.inverse.files.readers import read_batch, read_image, read_images, read_map
+    from excidiff.inverse.files.spectra import SpectralMap, read_spectral_map
     from excidiff.inverse.files.units import format_quantity, parse_quantity
     from excidiff.inverse.results.result import Estimate, FitResult, Measurement
     from excidiff.solver.solution import InputError, SolverError
@@ -33,6 +34,7 @@ _HOMES = {
     "Measurement": "excidiff.inverse.results.result",
     "Response": "excidiff.inverse.files.decays",
     "SolverError": "excidiff.solver.solution",
+    "SpectralMap": "excidiff.inverse.files.spectra",
     "format_quantity": "excidiff.inverse.files.units",
     "parse_quantity": "excidiff.inverse.files.units",
     "read_batch": "excidiff.inverse.files.readers",
@@ -41,6 +43,7 @@ _HOMES = {
     "read_images": "excidiff.inverse.files.readers",
     "read_map": "excidiff.inverse.files.readers",
     "read_response": "excidiff.inverse.files.decays",
+    "read_spectral_map": "excidiff.inverse.files.spectra",
 }
 
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "Measurement",
     "Response",
     "SolverError",
+    "SpectralMap",
     "format_quantity",
     "parse_quantity",
     "read_batch",
@@ -62,6 +66,7 @@ __all__ = [
     "read_images",
     "read_map",
     "read_response",
+    "read_spectral_map",
 ]
 
 

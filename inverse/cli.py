@@ -23,7 +23,7 @@ from excidiff.inverse.machine import DEVICES
 from excidiff.inverse.options import FIXABLE, MODELS, OPTIONS, number
 from excidiff.inverse.protocol import read_protocol
 from excidiff.inverse.results.storage import check_result_folder, result_folder
-from excidiff.inverse.settings import LISTS, FitSettings, changed_inputs, read_run
+from excidiff.inverse.settings import DATA, LISTS, FitSettings, changed_inputs, read_run
 from excidiff.solver.solution import InputError, SolverError
 
 OK, BAD_INPUT, USAGE, SOME_FAILED, FIT_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
@@ -123,8 +123,8 @@ def _info(given: argparse.Namespace) -> int:
 
 
 def _fit(given: argparse.Namespace) -> int:
-    if not (given.images or given.decay or given.frames):
-        given.refuse("nothing to fit: give images, --frames FILE or --decay FILE")
+    if not any(getattr(given, name) for name in DATA):
+        given.refuse("nothing to fit: give images, --frames FILE, --decay FILE or --spectral-map FILE")
     names = [field.name for field in fields(FitSettings)]
     values = {name: getattr(given, name) for name in names if getattr(given, name, None) is not None}
     lists = {name: tuple(getattr(given, name)) for name in LISTS}

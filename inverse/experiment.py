@@ -10,18 +10,23 @@ import numpy as np
 
 from excidiff.inverse.answer import Asked, answer_decays, answer_images
 from excidiff.inverse.batch import Batch, Progress, measure_all
+from excidiff.inverse.checks import differs, gate_pairs, given_number
 from excidiff.inverse.derived import lifetime_estimate
 from excidiff.inverse.files.data import Image, check_same_pixels
 from excidiff.inverse.files.decays import Decay, Response
 from excidiff.inverse.files.readers import Map
+from excidiff.inverse.files.spectra import SpectralMap
+from excidiff.inverse.fit.colours import SPECTRAL
 from excidiff.inverse.fit.film import landscape_optics
 from excidiff.inverse.fit.landscape import Landscape, landscape_of
-from excidiff.inverse.fit.optics import Given, noise_of, resolve_optics
+from excidiff.inverse.fit.optics import noise_of, resolve_optics
 from excidiff.inverse.fit.parameters import GATED, STEADY, Constraints
 from excidiff.inverse.lifetimes import common_lifetime, measure_decays, with_lifetime
 from excidiff.inverse.measure import measure
 from excidiff.inverse.options import MODELS
+from excidiff.inverse.reddening import answer_map, collection_known
 from excidiff.inverse.results.result import FitResult
+from excidiff.inverse.spectralmaps import measure_spectral_map
 from excidiff.solver.solution import InputError
 
 OF_IMAGES: dict[str, Any] = {
@@ -30,18 +35,22 @@ OF_IMAGES: dict[str, Any] = {
     "noise": "poisson", "fixed": {}, "bounds": {}, "tied": (), "background": "fit", "interval": "fisher",
 }  # fmt: skip
 """What is said of images only, and its defaults."""
+OF_MAPS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "temperature", "lifetime", "fixed", "bounds")
+"""What of it is said of spectral maps, too."""
 Number = float | tuple[float, float]
 """A value in house units, or (value, standard error)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Experiment:
-    """Images of a photoluminescence spot on a film, its decay, or both, and what is known of laser and optics.
+    """Images of a photoluminescence spot on a film, its decay or spectra, and what is known of laser and optics.
 
     images: steady images, each fitted on its own; with `gates`, the frames of one movie, fitted together.
     decay: one of the same film, or several, each with its instrument's response; with images it gives the lifetime.
+    spectral_map: spectra against position of a spot in steady light; collection_fwhm: of the spot that the
+    spectrometer sees, µm at the sample. With a lifetime, or a decay, it gives D and the rate of relaxation.
     model: "free", one lifetime, or "mixture", as many populations with lifetimes of their own as `components` (2), of
-    a decay alone; None: of a decay the fewest lifetimes that describe it.
+    a decay alone; "relaxation": of a spectral map, excitons that sink in energy. None: the simplest that describes it.
     laser: an image of the laser through the same optics; or laser_fwhm: its FWHM at the sample (µm).
     psf: an image of a point, or psf_fwhm (µm), both at the colour of the emission.
     laser_wavelength, emission_wavelength: µm; the PSF of the laser is narrower by their ratio.
@@ -60,7 +69,9 @@ class Experiment:
 
     images: Sequence[Image] = ()
     decay: Decay | Sequence[Decay] | None = None
-    model: Literal["free", "mixture"] | None = None
+    spectral_map: SpectralMap | None = None
+    collection_fwhm: Number | None = None
+    model: Literal["free", "mixture", "relaxation"] | None = None
     components: int | None = None
     laser: Image | None = None
     laser_fwhm: Number | None = None
@@ -81,6 +92,10 @@ class Experiment:
     unreadable: Sequence[tuple[int, str, str]] = ()
 
     def __post_init__(self) -> None:
+        self._check_model()
+        if self.spectral_map is not None:
+            self._check_map()
+            return
         self._check_decays()
         if not self.images:
             return
@@ -99,7 +114,7 @@ class Experiment:
         for name in ("laser_fwhm", "psf_fwhm", "lifetime", "laser_wavelength", "emission_wavelength"):
             if name.endswith("wavelength") and isinstance(getattr(self, name), tuple | list):
                 raise InputError(f"{name} = {getattr(self, name)!r}; give one number in µm, without an error")
-            _given(getattr(self, name), name)
+            given_number(getattr(self, name), name)
         if len({image.uncertainty is None for image in self.images}) > 1:
             raise InputError("some images carry an uncertainty and others do not: fit the two kinds apart")
         if self.tied and self.laser is None:
@@ -113,21 +128,47 @@ class Experiment:
                 f"tied = {self.tied}: images and laser image must show the same field; their shapes differ"
             )
         self.constraints.check(STEADY if self.gates is None else GATED)
-        _gates(self.gates, self.images)
+        gate_pairs(self.gates, self.images)
         _ = self.film
 
-    def _check_decays(self) -> None:
-        """What the decays ask of the rest."""
+    def _check_model(self) -> None:
+        """A model by its name, for data that it can describe."""
         if self.model not in (None, *MODELS):
             near = get_close_matches(str(self.model), MODELS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(MODELS)}"
             raise InputError(f"model = {self.model!r}; {hint}")
+        if self.model == "relaxation" and self.spectral_map is None:
+            raise InputError('model = "relaxation": only spectra against position tell it; give a spectral map')
+        if self.spectral_map is None and self.collection_fwhm is not None:
+            raise InputError("collection_fwhm is of a spectral map's spectrometer, and no spectral map was given")
+
+    def _check_map(self) -> None:
+        """What a spectral map needs beside it, and what it has no use for."""
+        names = [name for name in OF_IMAGES if name not in OF_MAPS]
+        given = [name for name in names if differs(getattr(self, name), OF_IMAGES[name])]
+        given += ["images"] * bool(self.images) + ["components"] * (self.components is not None)
+        if given:
+            raise InputError(f"{' and '.join(given)} given: a spectral map has no use for it; fit the two apart")
+        if self.model == "mixture":
+            raise InputError("a mixture of lifetimes is fitted to decays alone; leave the spectral map out")
+        if (self.laser is None) == (self.laser_fwhm is None):
+            raise InputError("give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=)")
+        for name in ("laser_fwhm", "psf_fwhm", "lifetime", "collection_fwhm"):
+            given_number(getattr(self, name), name)
+        if self.temperature is not None and not 0 < self.temperature < np.inf:
+            raise InputError(f"temperature = {self.temperature!r}; give a positive number of K")
+        if self.decays and self.lifetime is not None:
+            raise InputError("give either the lifetime or the decay that it is read from, not both")
+        self.constraints.check(SPECTRAL)
+
+    def _check_decays(self) -> None:
+        """What the decays ask of the rest."""
         if not self.images and not self.decays:
             raise InputError("nothing to fit: give at least one image of the photoluminescence spot, or a decay")
         if self.components is not None and (self.model != "mixture" or self.components < 2):
             raise InputError(f'components = {self.components} belongs to model = "mixture", and is two or more')
         if not self.images:
-            given = [name for name, default in OF_IMAGES.items() if _differs(getattr(self, name), default)]
+            given = [name for name, default in OF_IMAGES.items() if differs(getattr(self, name), default)]
             if given:
                 raise InputError(f"{' and '.join(given)} given, but no image: a decay alone has no use for it")
         elif self.model == "mixture":
@@ -148,6 +189,8 @@ class Experiment:
     @property
     def film(self) -> Landscape | None:
         """The landscape and its temperature, checked against the rest; None for a uniform film."""
+        if self.spectral_map is not None:
+            return None
         apart = self.laser is None or self.psf is not None or self.psf_fwhm is not None
         return landscape_of(self.landscape, self.temperature, self.images, steady=self.gates is None, apart=apart)
 
@@ -157,7 +200,7 @@ class Experiment:
         fixed = dict(self.fixed)
         if self.background != "fit":
             fixed["background"] = float(self.background)
-        given = _given(self.lifetime, "lifetime")
+        given = given_number(self.lifetime, "lifetime")
         if self.gates is not None and given is not None and not given.stderr:
             fixed.setdefault("lifetime", given.value)
         return Constraints(fixed, dict(self.bounds), tuple(self.tied))
@@ -172,25 +215,28 @@ class Experiment:
             return self._fit(progress)
 
     def _fit(self, progress: Progress | None) -> FitResult:
-        decays = measure_decays(self.decays, self._components(), progress if not self.images else None)
-        if not self.images:
+        alone = not self.images and self.spectral_map is None
+        decays = measure_decays(self.decays, self._components(), progress if alone else None)
+        if alone:
             return answer_decays(decays, self.settings(), chosen=self.model is None)
-        noise = noise_of(self.images[0], self.noise)
         ratio = 1.0
         if self.laser_wavelength is not None and self.emission_wavelength is not None:
             ratio = self.laser_wavelength / self.emission_wavelength
         optics = resolve_optics(
             self.laser,
-            _given(self.laser_fwhm, "laser_fwhm"),
+            given_number(self.laser_fwhm, "laser_fwhm"),
             self.psf,
-            _given(self.psf_fwhm, "psf_fwhm"),
+            given_number(self.psf_fwhm, "psf_fwhm"),
             wavelength_ratio=ratio,
             noise=self.noise,
             tied=tuple(self.tied),
         )
         if self.film is not None:
             optics = landscape_optics(optics)
-        lifetime = common_lifetime(decays) if decays else lifetime_estimate(_given(self.lifetime, "lifetime"))
+        lifetime = common_lifetime(decays) if decays else lifetime_estimate(given_number(self.lifetime, "lifetime"))
+        if self.spectral_map is not None:
+            return self._fit_map(optics, lifetime, decays, progress)
+        noise = noise_of(self.images[0], self.noise)
         if self.gates is None:
             batch = measure_all(
                 self.images,
@@ -202,18 +248,34 @@ class Experiment:
                 progress=progress,
             )
         else:
-            gates = _gates(self.gates, self.images)
+            gates = gate_pairs(self.gates, self.images)
             optics = replace(optics, known=with_lifetime(optics.known, lifetime))
             found = measure(self.images, optics, self.constraints, noise=noise, interval=self.interval, gates=gates)
             batch = Batch((found.measurement,), (found,), (found,))
         asked = Asked(self.images, self.gates is None, self.film is None, noise, self.interval, self.unreadable)
         return answer_images(asked, batch, optics, lifetime, decays, self.settings())
 
+    def _fit_map(self, optics, lifetime, decays, progress: Progress | None) -> FitResult:
+        """The spectral map with what the decays say of the lifetime."""
+        assert self.spectral_map is not None
+        collection = given_number(self.collection_fwhm, "collection_fwhm")
+        found = measure_spectral_map(
+            self.spectral_map,
+            collection_known(optics, collection),
+            self.constraints,
+            lifetime,
+            temperature=self.temperature or 295.0,
+            relaxing=None if self.model is None else self.model == "relaxation",
+        )
+        if progress is not None:
+            progress(1, 1, self.spectral_map.file)
+        return answer_map(found, optics, collection, lifetime, decays, self.settings(), chosen=self.model is None)
+
     def _components(self) -> int | None:
         """How many lifetimes; None: as many as it takes."""
         if self.model == "mixture":
             return self.components or 2
-        return 1 if self.images or self.model == "free" else None
+        return 1 if self.images or self.spectral_map is not None or self.model == "free" else None
 
     def settings(self) -> dict[str, Any]:
         """Everything that was asked for, as plain values."""
@@ -221,12 +283,13 @@ class Experiment:
                  "emission_wavelength", "lifetime", "noise", "background", "interval")}  # fmt: skip
         return {
             "images": [image.name for image in self.images],
+            **self._settings_of_map(),
             **self._settings_of_decays(),
             "laser": None if self.laser is None else self.laser.name,
             "psf": None if self.psf is None else self.psf.name,
             **plain,
             **({} if self.film is None else {"landscape": self.film.file, "temperature": self.film.temperature}),
-            "gates": None if self.gates is None else np.asarray(_gates(self.gates, self.images)).tolist(),
+            "gates": None if self.gates is None else np.asarray(gate_pairs(self.gates, self.images)).tolist(),
             "fixed": dict(self.fixed),
             "bounds": {name: list(pair) for name, pair in self.bounds.items()},
             "tied": list(self.tied),
@@ -241,6 +304,19 @@ class Experiment:
             "pixel_size": list(first.spacing),
             "pixel_size_origin": first.pixel_size_origin,
             "camera": {name: getattr(first.camera, name) for name in names},
+        }
+
+    def _settings_of_map(self) -> dict[str, Any]:
+        if self.spectral_map is None:
+            return {}
+        told = {name: getattr(self.spectral_map, name) for name in ("file", "step", "slit")}
+        return {
+            "spectral_map": told.pop("file"),
+            **told,
+            "spectral_map_read": "; ".join(self.spectral_map.notes),
+            "collection_fwhm": self.collection_fwhm,
+            "temperature": self.temperature,
+            "model": self.model,
         }
 
     def _settings_of_decays(self) -> dict[str, Any]:
@@ -258,37 +334,3 @@ class Experiment:
 
     def _all_images(self) -> list[Image]:
         return [*self.images, *(image for image in (self.laser, self.psf) if image is not None)]
-
-
-def _differs(value: Any, default: Any) -> bool:
-    """Whether something was said: an array always, a list or a dictionary if it holds anything."""
-    if isinstance(value, np.ndarray):
-        return True
-    return bool(value) if isinstance(default, dict | tuple) else value is not default and value != default
-
-
-def _given(number: Number | None, name: str) -> Given | None:
-    """A number, or (value, standard error), checked: positive and finite."""
-    if number is None:
-        return None
-    value, stderr = number if isinstance(number, tuple | list) else (number, 0.0)
-    if not (np.isfinite(value) and value > 0 and np.isfinite(stderr) and 0 <= stderr < value):
-        raise InputError(f"{name} = {number!r}; give a positive number, or (value, standard error)")
-    return Given(float(value), float(stderr))
-
-
-def _gates(gates: Any, images: Sequence[Image]) -> np.ndarray | None:
-    if gates is None:
-        return None
-    pairs = np.asarray(gates, float)
-    if pairs.ndim == 1 and pairs.size == len(images) + 1:
-        pairs = np.stack([pairs[:-1], pairs[1:]], axis=1)
-    good = pairs.shape == (len(images), 2) and np.all(np.isfinite(pairs)) and np.all(pairs[:, 0] >= 0)
-    if not good or np.any(pairs[:, 1] <= pairs[:, 0]):
-        raise InputError(
-            f"gates of shape {pairs.shape} for {len(images)} frames: give (t0, t1) with 0 ≤ t0 < t1 in ns for each, "
-            f"or their {len(images) + 1} common edges"
-        )
-    if len(images) < 2 or any(image.shape != images[0].shape for image in images):
-        raise InputError("gates need two frames or more, all of one shape")
-    return pairs

@@ -13,6 +13,7 @@ from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.decays import Decay, read_decay, read_response
 from excidiff.inverse.files.readers import ImageOptions, Map, Unreadable, read_batch, read_image, read_map
 from excidiff.inverse.files.region import region_slices
+from excidiff.inverse.files.spectra import read_spectral_map
 from excidiff.inverse.machine import environment
 from excidiff.inverse.options import (
     IN_TIME,
@@ -90,6 +91,8 @@ def build(settings: FitSettings) -> Experiment:
     given: dict[str, Any] = {"decay": _decays(settings), "model": settings.model}
     if settings.components is not None:
         given["components"] = whole("--components", settings.components)
+    if settings.spectral_map is not None:
+        return Experiment(**_said({**given, **_spectra(settings)}))
     if not settings.images and settings.frames is None:
         return Experiment(**_said(given))
     frame_time = _time(settings, "frame_time")
@@ -103,11 +106,7 @@ def build(settings: FitSettings) -> Experiment:
         if lost:
             raise InputError(lost[0].reason)
         given["gates"] = frame_time * np.arange(len(images) + 1)
-    given |= {name: quantity(settings, name) for name in QUANTITIES}
-    if settings.laser is not None:
-        given["laser"] = read_image(settings.laser, **_optics_options(settings))
-    if settings.psf is not None:
-        given["psf"] = read_image(settings.psf, **_optics_options(settings))
+    given |= _optics(settings)
     if settings.landscape is not None:
         given["landscape"] = _landscape(settings)
     if settings.background is not None:
@@ -119,6 +118,31 @@ def build(settings: FitSettings) -> Experiment:
     given |= {"noise": settings.noise, "interval": settings.interval, "tied": settings.tie}
     given["bounds"] = dict(bounds_of(text) for text in settings.bound)
     return Experiment(images=images, fixed=fixed, unreadable=unreadable, **_said(given))
+
+
+def _optics(settings: FitSettings) -> dict[str, Any]:
+    """Quantities with units, and the images of laser and PSF."""
+    given: dict[str, Any] = {name: quantity(settings, name) for name in QUANTITIES}
+    for name in ("laser", "psf"):
+        path = getattr(settings, name)
+        if path is not None:
+            given[name] = read_image(path, **_optics_options(settings))
+    return given
+
+
+def _spectra(settings: FitSettings) -> dict[str, Any]:
+    """A spectral map with what is known of the spectrometer, the laser and the film."""
+    given = _optics(settings)
+    fixed = dict(fixed_value(text) for text in settings.fix)
+    if given["lifetime"] is None:
+        given["lifetime"] = fixed.pop("lifetime", None)
+    spectra = read_spectral_map(settings.spectral_map or "", step=settings.step, slit=settings.slit)
+    return {
+        **given,
+        "spectral_map": spectra,
+        "fixed": fixed,
+        "bounds": dict(bounds_of(text) for text in settings.bound),
+    }
 
 
 def _decays(settings: FitSettings) -> list[Decay] | None:

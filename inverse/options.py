@@ -14,12 +14,14 @@ QUANTITIES = {
     "emission_wavelength": "wavelength",
     "lifetime": "lifetime",
     "temperature": "temperature",
+    "collection_fwhm": "fwhm",
 }
-MODELS = ("free", "mixture")
+MODELS = ("free", "mixture", "relaxation")
 OF_INSTRUMENT = ("irf", "irf_fwhm", "period", "decay_column", "time_unit")
 OF_DECAYS = ("decay", *OF_INSTRUMENT, "model", "components", "device")
 IN_TIME = {"irf_fwhm": "response", "period": "period", "frame_time": "time"}  # options of decays and frames
-WITH_ERROR = ("laser_fwhm", "psf_fwhm", "lifetime")  # whose errors are carried on
+OF_MAPS = ("step", "slit")
+WITH_ERROR = ("laser_fwhm", "psf_fwhm", "collection_fwhm", "lifetime")  # whose errors are carried on
 FIXABLE = {
     "diffusion_length": "diffusion_length",
     "diffusivity": "diffusivity",
@@ -28,6 +30,12 @@ FIXABLE = {
     "centre_y": "length",
     "amplitude": "dimensionless",
     "background": "dimensionless",
+    "disorder": "energy",
+    "linewidth": "energy",
+    "band_centre": "energy",
+    "trap_band_centre": "energy",
+    "trap_band_width": "energy",
+    "trap_band_share": "dimensionless",
 }
 
 OPTIONS = {
@@ -39,6 +47,12 @@ OPTIONS = {
         ("time-unit", "UNIT", "ns, ps, …, of files that do not say"),
         ("frames", "FILE", "stack of time-gated images, the first from the pulse on"),
         ("frame-time", "TIME", 'from one frame to the next, such as "0.5 ns"'),
+    ),
+    "spectra against position": (
+        ("spectral-map", "FILE", "places down, wavelengths or energies across, with their units in the corner"),
+        ("collection-fwhm", "LENGTH", "of the spot that the spectrometer sees, at the sample"),
+        ("step", "LENGTH", "the cell along the scan that a place stands for (default: the places' distance)"),
+        ("slit", "LENGTH", "its width across the scan (default: as good as none)"),
     ),
     "the laser and the optics": (
         ("laser", "FILE", "image of the laser spot through the same optics"),
@@ -84,7 +98,7 @@ def check_options(settings: FitSettings) -> None:
             what = "image" if path in settings.images else "decay"
             raise InputError(f"{path}: this {what} is given twice; a second time it would count as a new measurement")
         seen[place] = path
-    if not settings.images and settings.frames is None:
+    if settings.spectral_map is None and not settings.images and settings.frames is None:
         useless = ["--" + name.replace("_", "-") for name in settings.given() if name not in OF_DECAYS]
         if useless:
             raise InputError(f"{' and '.join(useless)} given, but no image: a decay alone has no use for it")
@@ -105,8 +119,13 @@ def check_options(settings: FitSettings) -> None:
 
 def _check_data(settings: FitSettings) -> None:
     """What is to be fitted, and the options that belong to one kind of data only."""
-    if not settings.images and not settings.decay and settings.frames is None:
-        raise InputError("nothing to fit: give images, --frames FILE or --decay FILE")
+    if not settings.any_data():
+        raise InputError("nothing to fit: give images, --frames FILE, --decay FILE or --spectral-map FILE")
+    of_map = ["--" + name for name in OF_MAPS if getattr(settings, name) is not None]
+    if of_map and settings.spectral_map is None:
+        raise InputError(f"{' and '.join(of_map)} given, but no spectra against position: add --spectral-map FILE")
+    if settings.spectral_map is not None and (settings.images or settings.frames is not None):
+        raise InputError("give images or a spectral map; they are fits of their own")
     if settings.images and settings.frames is not None:
         raise InputError("give steady images or --frames, time-gated ones; they are fits of their own")
     if (settings.frames is None) != (settings.frame_time is None):

@@ -37,11 +37,13 @@ KINDS: dict[str, tuple[str, ...]] = {
     "image": ("file",),
     "frames": ("file", "frame_time"),
     "decay": ("file", "irf", "irf_fwhm", "column", "time_unit"),
+    "spectral_map": ("file", "collection_fwhm", "step", "slit"),
 }
+ALONE = ("frames", "spectral_map")  # of which a fit has one
 ABOUT = ("start", "min", "max", "fixed", "tie", "value", "error")
 PATHS = ("laser", "psf", "dark", "flat", "mask", "landscape", "irf", "file")
 RENAMED = {"column": "decay_column"}
-LATER = ("exposure", "peak_density", "peak_density_error", "spectral_map", "raster_scan")
+LATER = ("exposure", "peak_density", "peak_density_error", "raster_scan")
 
 
 def read_protocol(files: Sequence[str], options: Mapping[str, Any], lists: Mapping[str, Any]) -> FitSettings:
@@ -110,11 +112,11 @@ def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
             if number > 1 and rest != shared:
                 raise InputError(f"{path}: {where} differs from the first in more than its file; fit the two apart")
             shared = rest
-        if kind == "frames" and len(files) > 1:
-            raise InputError(f"{path}: several [[frames]]; fit each movie by itself")
+        if kind in ALONE and len(files) > 1:
+            raise InputError(f"{path}: several [[{kind}]]; fit each by itself")
         if files:
             name = {"image": "images"}.get(kind, kind)
-            found |= {name: files[0] if kind == "frames" else tuple(files)}
+            found |= {name: files[0] if kind in ALONE else tuple(files)}
             found |= {RENAMED.get(key, key): value for key, value in shared.items()}
     return found
 

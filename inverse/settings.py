@@ -18,9 +18,9 @@ from excidiff.inverse.results.storage import write_text
 from excidiff.solver.solution import InputError
 
 FORMAT = "excidiff run 1"
-FILES = ("frames", "irf", "laser", "psf", "landscape", "dark", "flat", "mask")
+FILES = ("frames", "spectral_map", "irf", "laser", "psf", "landscape", "dark", "flat", "mask")
 LISTS = ("images", "decay", "fix", "bound", "tie")
-DATA = ("images", "decay", "frames")
+DATA = ("images", "decay", "frames", "spectral_map")
 HEADER = "# A fit by excidiff. Run it again with:  excidiff rerun run.toml\n"
 
 
@@ -41,6 +41,10 @@ class FitSettings:
     period: str | None = None
     decay_column: str | None = None
     time_unit: str | None = None
+    spectral_map: str | None = None
+    collection_fwhm: str | None = None
+    step: str | None = None
+    slit: str | None = None
     model: str | None = None
     components: str | None = None
     laser: str | None = None
@@ -75,6 +79,10 @@ class FitSettings:
         data = [*(("image", path) for path in self.images), *(("decay", path) for path in self.decay)]
         named = [(role, getattr(self, role)) for role in FILES]
         return data + [(role, path) for role, path in named if path is not None]
+
+    def any_data(self) -> bool:
+        """Whether there is anything to fit."""
+        return any(getattr(self, name) for name in DATA)
 
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults, ready for a file."""

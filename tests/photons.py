@@ -4,6 +4,7 @@ import numpy as np
 
 from excidiff.inverse.files.data import Camera, Image
 from excidiff.inverse.files.decays import Decay, Response
+from excidiff.inverse.files.spectra import PLANCK_C, SpectralMap
 
 FWHM = 2.3548200450309493
 
@@ -55,3 +56,33 @@ def count_decay(
     time = 0.5 * (edges[1:] + edges[:-1])
     given = {"measured": Response(time, own), "gaussian": fwhm, "none": None}[kind]
     return Decay(time, seen, irf=given, period=period)
+
+
+def collect_spectra(
+    seed: int, *, photons, width, length, attempts, disorder, line, centre=2400.0, share=0.0, caught=(2310.0, 35.0),
+    slit=0.2, step=0.1, reach=1.2, background=0.2, thermal=25.4213,
+) -> SpectralMap:  # fmt: skip
+    """A fibre scan along a line, exciton by exciton: each spreads and hops among sites (Metropolis) until it dies.
+
+    `attempts` in a lifetime; energies in meV. Of the `photons` of the film those in the slit are kept.
+    """
+    random = np.random.default_rng(seed)
+    age = random.exponential(1.0, random.poisson(photons))
+    age = age[np.abs(np.sqrt(width**2 + 2 * length**2 * age) * random.standard_normal(age.size)) < slit / 2]
+    x = np.sqrt(width**2 + 2 * length**2 * age) * random.standard_normal(age.size)
+    energy = disorder * random.standard_normal(age.size)
+    left = random.poisson(attempts * age)
+    while (hopping := np.flatnonzero(left)).size:
+        new = disorder * random.standard_normal(hopping.size)
+        taken = random.random(hopping.size) < np.exp(np.minimum(0.0, energy[hopping] - new) / thermal)
+        energy[hopping[taken]] = new[taken]
+        left[hopping] -= 1
+    light = centre + energy + line * random.standard_normal(age.size)
+    trapped = random.random(age.size) < share
+    light[trapped] = caught[0] + caught[1] * random.standard_normal(np.count_nonzero(trapped))
+    places = np.arange(-reach, reach + step / 2, step)
+    sides = np.append(places - step / 2, places[-1] + step / 2)
+    wavelengths = np.arange(490.0, 552.0, 0.5)
+    counts = np.histogram2d(x, PLANCK_C / light, (sides, wavelengths))[0]
+    counts += random.poisson(background, counts.shape)
+    return SpectralMap(counts=counts[None], x=places, y=np.zeros(1), edges=PLANCK_C / wavelengths, step=step, slit=slit)

@@ -24,15 +24,17 @@ walks.photons walks.maps walks.film walks.start walks.motion walks.energies walk
 walks.meetings walks.crowd walks.walk
 """
 INVERSE = """
-memory files.toml files.units files.raster files.tables files.tiff files.hdf files.formats files.region
-files.saturation files.data files.readers files.decays
+memory files.toml files.units files.axes files.raster files.extras files.tables files.tiff files.hdf files.hyperspy
+files.andor files.foreign files.chunks files.zarrs files.curves files.picoquant files.becker_hickl files.counters files.columns
+files.formats files.labelled files.region files.saturation files.data files.readers files.decays files.spectra
 fit.instrument fit.detector fit.parameters fit.fitted fit.prediction fit.likelihood fit.optimise fit.uncertainty
 fit.limits fit.start fit.response fit.onset fit.sway fit.decay fit.spot fit.gated fit.rescale fit.quality
-fit.optics fit.landscape fit.film
+fit.optics fit.landscape fit.film fit.colours fit.peaks fit.spectral
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
-results.scatter results.traces results.page results.panels results.record results.report results.result
-estimates measure batch derived lifetimes verdicts answer settings options experiment protocol machine job section
-illumination filmfile simulation terminal demo doctor cli
+results.scatter results.traces results.spectrum results.page results.panels results.record results.report
+results.result
+estimates measure batch derived lifetimes spectralmaps verdicts answer reddening settings options checks experiment
+protocol machine job section illumination filmfile simulation terminal demo doctor cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last

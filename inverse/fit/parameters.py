@@ -35,8 +35,17 @@ UNITS = {
     "photons": "photons",
     "shift": "ns",
     "scatter": "photons",
+    "attempts": "",
+    "disorder": "meV",
+    "relaxation": "1/ns",
+    "linewidth": "meV",
+    "band_centre": "meV",
+    "trap_band_centre": "meV",
+    "trap_band_width": "meV",
+    "trap_band_share": "",
 }
-POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "psf_width", "amplitude", "photons"})
+POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "psf_width", "amplitude", "photons",
+                      "attempts", "disorder", "relaxation", "linewidth", "trap_band_width"})  # fmt: skip
 LARGEST = 700.0  # whose exponential is still a number
 OPTICAL = ("width", "psf_width")
 """What the optics tell, never the person by these names."""

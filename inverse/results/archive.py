@@ -24,10 +24,19 @@ _VARIABLES = {
 }
 
 
+_AXES = {
+    "x": ("um", "where the spectra were taken, along x"),
+    "y": ("um", "where the spectra were taken, along y"),
+    "wavelength": ("nm", "centres of the spectrometer's bins"),
+}
+_SERIES = {"peak": "centre of a Gaussian line", "width": "standard deviation of a Gaussian line"}
+
+
 def write_archive(path: str | Path, document: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> Path:
     """Save `document` (JSON-ready) and `groups` ({group: {variable: (ny, nx) array, "pixel_size": (y, x) µm}}).
 
-    A group of (T,) arrays has "time", the centres of the bins in ns, instead of a pixel size.
+    A group of (T,) arrays has "time", the centres of the bins in ns, instead of a pixel size; one of a spectral map
+    "axes" by name, and "series" of numbers at every place.
     """
     import h5netcdf
 
@@ -58,15 +67,22 @@ def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, dict[str, 
             text = file.variables["document"][()]
             text = text.item() if isinstance(text, np.ndarray) else text
             document = json.loads(text if isinstance(text, str) else bytes(text).decode("utf-8"))
-            groups = {
-                name: {key: np.asarray(variable[...]) for key, variable in group.variables.items() if key in _VARIABLES}
-                for name, group in file.groups.items()
-            }
+            groups = {name: _read_group(group) for name, group in file.groups.items()}
     except (OSError, KeyError, ValueError, RuntimeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: cannot be read as a result of excidiff, it is damaged or of another kind") from error
     return document, groups
+
+
+def _read_group(group: Any) -> dict[str, Any]:
+    """The arrays of a group by name, with its axes and what else it has at every place."""
+    arrays = {key: np.asarray(variable[...]) for key, variable in group.variables.items()}
+    found: dict[str, Any] = {key: values for key, values in arrays.items() if key in _VARIABLES}
+    order = group.variables["counts"].dimensions if "counts" in arrays else ()
+    axes = {key: arrays[key] for key in order}
+    series = {key: values for key, values in arrays.items() if key not in found and key not in axes}
+    return {**found, "axes": axes, "series": series}
 
 
 def _write_text(file: Any, text: str) -> None:
@@ -79,7 +95,9 @@ def _write_text(file: Any, text: str) -> None:
 
 def _write_group(group: Any, arrays: Mapping[str, Any]) -> None:
     shape = np.shape(arrays["counts"])
-    if "time" in arrays:
+    if "axes" in arrays:
+        axes = {name: (values, *_AXES[name]) for name, values in arrays["axes"].items()}
+    elif "time" in arrays:
         axes = {"time": (arrays["time"], "ns", "centres of the bins")}
     else:
         axes = {
@@ -100,3 +118,9 @@ def _write_group(group: Any, arrays: Mapping[str, Any]) -> None:
         variable = group.create_variable(name, tuple(axes), data=stored, compression="gzip", compression_opts=4)
         variable.attrs["long_name"] = meaning
         variable.attrs["units"] = unit
+    for name, values in arrays.get("series", {}).items():
+        variable = group.create_variable(name, tuple(axes)[:-1], data=np.asarray(values))
+        meaning = _SERIES[name.removeprefix("model_").removesuffix("_error")]
+        whose = "of the model's spectrum" if name.startswith("model_") else "of the spectrum"
+        variable.attrs["long_name"] = f"{'its error: ' if name.endswith('_error') else ''}{meaning} {whose}"
+        variable.attrs["units"] = "meV"

@@ -153,9 +153,9 @@ def overview(measurement: Any, laser: Any = None) -> Any:
         image, model, residual = (place(starts[number], width) for number in (0, 1, 3))
         _draw_map(image, measurement, measurement.counts, "image", 0.0, top)
         drawn = _draw_map(model, measurement, measurement.model, "model", 0.0, top)
-        _draw_bar(figure, drawn, place(starts[2], bar), "photons", bar_ticks(top))
+        draw_bar(figure, drawn, place(starts[2], bar), "photons", bar_ticks(top))
         drawn = _draw_map(residual, measurement, measurement.residual, "residual", -SIGMAS, SIGMAS)
-        _draw_bar(figure, drawn, place(starts[4], bar), "standard deviations", (-SIGMAS, -2, 0, 2, SIGMAS))
+        draw_bar(figure, drawn, place(starts[4], bar), "standard deviations", (-SIGMAS, -2, 0, 2, SIGMAS))
         for axes in (model, residual):
             axes.set(ylabel="", yticks=[])
         draw_profile(place(profile, 3.1), measurement, laser)
@@ -178,7 +178,7 @@ def map_png(values: np.ndarray, low: float, high: float) -> bytes:
     """
     import matplotlib.image
 
-    colours, norm = _colours(low, high)
+    colours, norm = colours_of(low, high)
     buffer = io.BytesIO()
     matplotlib.image.imsave(buffer, colours(norm(np.ma.masked_invalid(values)), bytes=True), format="png")
     return buffer.getvalue()
@@ -188,7 +188,7 @@ def gradient(low: float, high: float) -> str:
     """The colours of a map as CSS stops, for its key."""
     from matplotlib.colors import to_hex
 
-    colours, norm = _colours(low, high)
+    colours, norm = colours_of(low, high)
     return ", ".join(to_hex(colours(norm(value))) for value in np.linspace(low, high, 17))
 
 
@@ -207,7 +207,7 @@ def _draw_map(axes: Any, measurement: Any, values: Any, title: str, low: float, 
     dy, dx = measurement.pixel_size
     extent = (x[0] - dx / 2, x[-1] + dx / 2, y[-1] + dy / 2, y[0] - dy / 2)
     shown = np.full(measurement.counts.shape, np.nan) if values is None else values
-    colours, norm = _colours(low, high)
+    colours, norm = colours_of(low, high)
     drawn = axes.imshow(shown, cmap=colours, norm=norm, extent=extent, interpolation="nearest")
     axes.set(title=title, xlabel="x (µm)", ylabel="y (µm)")
     ticks = _symmetric(min(-x[0], -y[0]))
@@ -222,7 +222,7 @@ def _symmetric(reach: float) -> list[float]:
     return [-step, 0.0, step]
 
 
-def _draw_bar(figure: Any, drawn: Any, axes: Any, words: str, ticks: Any) -> None:
+def draw_bar(figure: Any, drawn: Any, axes: Any, words: str, ticks: Any) -> None:
     """A colour bar as high as its map, with few numbers."""
     bar = figure.colorbar(drawn, cax=axes, ticks=list(ticks))
     bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])
@@ -246,7 +246,7 @@ def _round(value: float) -> float:
     return float(power * min((1, 2, 3, 5, 10), key=lambda step: abs(step * power - value)))
 
 
-def _colours(low: float, high: float) -> tuple[Any, Any]:
+def colours_of(low: float, high: float) -> tuple[Any, Any]:
     """Colour map and scale: blue to yellow over the square root of counts, or orange and purple about zero."""
     import matplotlib
     from matplotlib.colors import Normalize, PowerNorm

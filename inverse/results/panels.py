@@ -5,6 +5,7 @@ from typing import Any
 from excidiff.inverse.results import figures, page
 from excidiff.inverse.results.screen import goodness_in_words
 from excidiff.inverse.results.sentences import file_name, reason
+from excidiff.inverse.results.spectrum import spectral_figure
 from excidiff.inverse.results.traces import decay_figure
 from excidiff.inverse.results.wording import estimate_in_words, label
 
@@ -26,6 +27,8 @@ def measurement_panels(measurement: Any, laser: Any = None, number: int | None =
     summary = [_phrase(measurement, name) for name in (*VALUES, *mixed)]
     summary.append(goodness_in_words(measurement.goodness))
     head += page.paragraph("; ".join(part for part in summary if part))
+    if measurement.axes is not None:
+        return f'<article class="measurement">{head}{_spectra(measurement)}</article>'
     if measurement.counts.ndim == 1:
         return f'<article class="measurement">{head}{_trace(measurement)}</article>'
     return f'<article class="measurement">{head}<div class="panels">{_panels(measurement, laser)}</div></article>'
@@ -38,6 +41,16 @@ def _trace(measurement: Any) -> str:
         f"Photons per bin of {file_name(measurement.file)} against time, measured and modelled; residuals below."
     )
     return f'<figure class="wide">{page.picture(drawn, "svg+xml", alternative)}</figure>'
+
+
+def _spectra(measurement: Any) -> str:
+    """Counts over place and colour with the residual, spectra near and far, peak and width along the scan."""
+    drawn = figures.encode(spectral_figure(measurement), "png")
+    alternative = (
+        f"Photons of {file_name(measurement.file)} over position and wavelength, measured and modelled, with residual; "
+        "spectra of bright and dim places; peak and width of the band against position."
+    )
+    return f"<figure>{page.picture(drawn, 'png', alternative)}</figure>"
 
 
 def _phrase(measurement: Any, name: str) -> str:

@@ -13,6 +13,7 @@ from excidiff.inverse.results.record import origin, software
 from excidiff.inverse.results.scatter import scatter_figure
 from excidiff.inverse.results.screen import goodness_in_words, measurements_in_words, remark, scatter_in_words, state
 from excidiff.inverse.results.sentences import file_name, reason, sentences
+from excidiff.inverse.results.spectrum import spectral_figure
 from excidiff.inverse.results.storage import inside, plain_name, write_text, write_whole
 from excidiff.inverse.results.traces import decay_figure
 from excidiff.inverse.results.wording import (
@@ -30,7 +31,7 @@ from excidiff.inverse.results.wording import (
 )
 
 PICTURED = 24  # of a long series, this many good images are drawn: a page that a browser still opens
-HEADLINES = ("diffusion_length", "diffusivity", "lifetime")
+HEADLINES = ("diffusion_length", "diffusivity", "lifetime", "disorder", "relaxation")
 STATUS = {
     "converged": "The fit converged",
     "partial": "Some measurements could not be used",
@@ -67,6 +68,9 @@ def write_figures(result: Any, folder: Path, progress: Callable[..., Any] | None
     for number, entry in enumerate(result.decays, 1):
         name = f"decay_{number:02d}_{plain_name(PurePath(entry.file).stem)}"
         written += _write_figure(decay_figure(entry), folder, name)
+    for number, entry in enumerate(result.spectral_maps, 1):
+        name = f"spectral_map_{number:02d}_{plain_name(PurePath(entry.file).stem)}"
+        written += _write_figure(spectral_figure(entry), folder, name)
     if len(result.images) > 1:
         drawn = scatter_figure(result.images, result.parameters.get("diffusion_length"))
         written += _write_figure(drawn, folder, "images")
@@ -91,6 +95,7 @@ def report_page(result: Any) -> str:
             page.section("Values", _values(result)),
             page.section("The images against each other", *_spread(result)),
             page.section("Each image", *_each_image(result)),
+            page.section("Spectra against position", *map(measurement_panels, result.spectral_maps)),
             page.section("Each decay", *map(measurement_panels, result.decays)),
             page.section("The laser", measurement_panels(result.laser) if result.laser is not None else ""),
             page.section("Three lengths, never confused", *_lengths(result)),
@@ -142,7 +147,7 @@ def _headline(result: Any) -> tuple[str, str]:
 
 def _opening(result: Any) -> str:
     name, phrase = _headline(result)
-    question = "how far excitons travel" if result.images else "how long excitons live"
+    question = "how far excitons travel" if result.images or result.spectral_maps else "how long excitons live"
     parts = ["<header>", f"<h1>excidiff: {question}</h1>"]
     if name:
         entry = result.parameters[name]

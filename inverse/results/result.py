@@ -56,8 +56,9 @@ class Measurement:
     the variance of the counts under the model (None: the model itself, as for Poisson counts). `mask` is True where a
     pixel was used. `pixel_size` is (y, x) in µm. `window` holds the part of the plane that was modelled, in µm from the
     image's centre: x0, x1, y0, y1; of a decay t0 and t1 in ns, between which its bins are. `response`: (T,) what a
-    decay's instrument shows of a flash. `reason` says why a measurement was flagged or failed. `goodness` has
-    deviance_ratio, p_value, z, photons, pixels, masked.
+    decay's instrument shows of a flash. `axes`: of a spectral map, by name in the order of its arrays: y and x (µm),
+    wavelength (nm); `series`: what its spectra were reduced to at every place. `reason` says why a measurement was
+    flagged or failed. `goodness` has deviance_ratio, p_value, z, photons, pixels, masked.
     """
 
     kind: str
@@ -73,6 +74,8 @@ class Measurement:
     window: Mapping[str, float] | None = None
     variance: np.ndarray | None = None
     response: np.ndarray | None = None
+    axes: Mapping[str, np.ndarray] | None = None
+    series: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", dict(self.parameters))
@@ -119,6 +122,8 @@ class Measurement:
     def from_dict(cls, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> "Measurement":
         """The inverse of `to_dict`, with the arrays beside it."""
         given: dict[str, Any] = {name: (arrays or {}).get(name) for name in ARRAYS}
+        if document["kind"] == "spectral_map":
+            given |= {name: (arrays or {}).get(name) for name in ("axes", "series")}
         given |= {name: document[name] for name in ("kind", "file", "status", "reason", "goodness", "window")}
         given["parameters"] = _parameters_from_dict(document["parameters"])
         pixel_size = document["pixel_size"]
@@ -163,6 +168,11 @@ class FitResult:
     def images(self) -> tuple[Measurement, ...]:
         """The measurements that are images."""
         return tuple(measurement for measurement in self.measurements if measurement.kind == "image")
+
+    @property
+    def spectral_maps(self) -> tuple[Measurement, ...]:
+        """The measurements that are spectra against position."""
+        return tuple(measurement for measurement in self.measurements if measurement.kind == "spectral_map")
 
     def to_dict(self) -> dict[str, Any]:
         """The document that `result.json` holds: names and units as in the documentation, undetermined numbers None."""
@@ -270,6 +280,8 @@ def _arrays(measurement: Measurement) -> dict[str, Any]:
     if measurement.counts is None:
         return {}
     arrays = {name: getattr(measurement, name) for name in ARRAYS if getattr(measurement, name) is not None}
+    if measurement.axes is not None:
+        return {**arrays, "axes": measurement.axes, "series": measurement.series or {}}
     if measurement.counts.ndim == 1:
         return {**arrays, "time": measurement.time}
     return {**arrays, "pixel_size": measurement.pixel_size or (1.0, 1.0)}

@@ -82,7 +82,7 @@ def state(result: Shown) -> str:
 def measurements_in_words(result: Shown) -> str:
     """ "12 images, 1 decay, 1 flagged": how many measurements there are and how they fared."""
     kinds = [measurement.kind for measurement in result.measurements]
-    number = ", ".join(counted(kinds.count(kind), kind) for kind in dict.fromkeys(kinds))
+    number = ", ".join(counted(kinds.count(kind), kind.replace("_", " ")) for kind in dict.fromkeys(kinds))
     if state(result) == "flagged":
         return number
     statuses = [measurement.status for measurement in result.measurements]

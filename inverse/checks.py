@@ -1,0 +1,45 @@
+"""What a person says of an experiment, checked before anything is computed: numbers with errors, gates, defaults."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.fit.optics import Given
+from excidiff.solver.solution import InputError
+
+
+def differs(value: Any, default: Any) -> bool:
+    """Whether something was said: an array always, a list or a dictionary if it holds anything."""
+    if isinstance(value, np.ndarray):
+        return True
+    return bool(value) if isinstance(default, dict | tuple) else value is not default and value != default
+
+
+def given_number(number: float | tuple[float, float] | None, name: str) -> Given | None:
+    """A number, or (value, standard error), checked: positive and finite."""
+    if number is None:
+        return None
+    value, stderr = number if isinstance(number, tuple | list) else (number, 0.0)
+    if not (np.isfinite(value) and value > 0 and np.isfinite(stderr) and 0 <= stderr < value):
+        raise InputError(f"{name} = {number!r}; give a positive number, or (value, standard error)")
+    return Given(float(value), float(stderr))
+
+
+def gate_pairs(gates: Any, images: Sequence[Image]) -> np.ndarray | None:
+    """(t0, t1) in ns of every frame, from pairs or common edges. Raises InputError for what cannot be."""
+    if gates is None:
+        return None
+    pairs = np.asarray(gates, float)
+    if pairs.ndim == 1 and pairs.size == len(images) + 1:
+        pairs = np.stack([pairs[:-1], pairs[1:]], axis=1)
+    good = pairs.shape == (len(images), 2) and np.all(np.isfinite(pairs)) and np.all(pairs[:, 0] >= 0)
+    if not good or np.any(pairs[:, 1] <= pairs[:, 0]):
+        raise InputError(
+            f"gates of shape {pairs.shape} for {len(images)} frames: give (t0, t1) with 0 ≤ t0 < t1 in ns for each, "
+            f"or their {len(images) + 1} common edges"
+        )
+    if len(images) < 2 or any(image.shape != images[0].shape for image in images):
+        raise InputError("gates need two frames or more, all of one shape")
+    return pairs

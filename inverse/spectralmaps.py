@@ -1,0 +1,213 @@
+"""One spectral map, measured: lengths, energies and rates with errors or limits, and what speaks against them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import erfc, sqrt
+from typing import Any
+
+import numpy as np
+
+from excidiff.inverse.derived import diffusivity_estimate
+from excidiff.inverse.estimates import estimate, is_limit, searched
+from excidiff.inverse.files.spectra import SpectralMap
+from excidiff.inverse.fit.detector import Detector
+from excidiff.inverse.fit.likelihood import deviance, deviance_moments
+from excidiff.inverse.fit.limits import Known
+from excidiff.inverse.fit.parameters import Constraints
+from excidiff.inverse.fit.peaks import reduce_spectra
+from excidiff.inverse.fit.quality import BAD_FIT
+from excidiff.inverse.fit.spectral import SpectralFit, fit_spectral_map
+from excidiff.inverse.fit.uncertainty import NORMAL_95, chi2_tail
+from excidiff.inverse.results.result import Estimate, Measurement
+
+BLOCKS = (8, 12)  # of places and colours, whose sums show a structure that single bins do not
+UNLIKELY = 1e-4  # probability of such a structure by chance below which a map is flagged
+POINTLIKE = 1e-3  # as good as nothing, of a width
+ENDLESS = 1e4  # as good as endless
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredMap:
+    """One spectral map with its fit; `temperature`: K, at which relaxation was taken."""
+
+    spectral_map: SpectralMap
+    measurement: Measurement
+    fit: SpectralFit
+    temperature: float
+
+    @property
+    def shift(self) -> float | None:
+        """By how much the band is redder at the map's rim than where it is bluest, meV, by the model's own spectra."""
+        series = self.measurement.series or {}
+        model, light = series.get("model_peak"), self.fit.expected.sum(-1)
+        if model is None or not np.isfinite(model).any():
+            return None
+        seen = np.isfinite(model)
+        outer = light.reshape(model.shape) < np.quantile(light.reshape(model.shape)[seen], 0.15)
+        return float(np.nanmax(model) - np.nanmean(model[outer & seen])) if (outer & seen).any() else None
+
+
+def measure_spectral_map(
+    spectral_map: SpectralMap,
+    known: Known,
+    constraints: Constraints,
+    lifetime: Estimate,
+    *,
+    temperature: float = 295.0,
+    relaxing: bool | None = None,
+) -> MeasuredMap:
+    """Fit a map; `known`: the width of laser ⊗ collection spot; `lifetime` turns L and ν τ into D and ν.
+
+    Raises InputError for what cannot be fitted.
+    """
+    fit = fit_spectral_map(spectral_map, known, constraints, temperature=temperature, relaxing=relaxing)
+    tests = judged(fit)
+    reason = _misfit(fit, tests)
+    whole = spectral_map.counts.shape[0] > 1
+    shape = spectral_map.counts.shape if whole else spectral_map.counts.shape[1:]
+    places = {"y": spectral_map.y, "x": spectral_map.x} if whole else {"x": spectral_map.x}
+    measurement = Measurement(
+        kind="spectral_map",
+        file=spectral_map.file,
+        status="fitted" if reason is None else "flagged",
+        reason=reason,
+        parameters=_parameters(fit, lifetime, sized=spectral_map.step > 0 and spectral_map.slit > 0),
+        goodness=tests,
+        counts=fit.counts.reshape(shape),
+        model=fit.expected.reshape(shape),
+        variance=np.maximum(fit.variance, 1e-300).reshape(shape),
+        mask=np.ones(shape, bool),
+        axes={**places, "wavelength": spectral_map.wavelength},
+        series={name: values.reshape(shape[:-1]) for name, values in _reduced(spectral_map, fit).items()},
+    )
+    return MeasuredMap(spectral_map, measurement, fit, temperature)
+
+
+def _parameters(fit: SpectralFit, lifetime: Estimate, *, sized: bool) -> dict[str, Estimate]:
+    """Everything that the map tells, by the names of results."""
+    width = fit.value("width")
+    ends = (POINTLIKE * width, ENDLESS * width)
+    length = searched(fit, "diffusion_length", "fisher", natural=(0.02 * width, np.inf), ends=ends)
+    found = {"diffusion_length": length, "diffusivity": diffusivity_estimate(length, lifetime), "lifetime": lifetime}
+    if fit.relaxing:
+        line = fit.value("linewidth")
+        ends = (POINTLIKE * line, 6.0 * line)
+        attempts = searched(fit, "attempts", "fisher", natural=(2e-3, 5e4), ends=(2e-3, 5e4))
+        found["disorder"] = searched(fit, "disorder", "fisher", natural=(0.02 * line, 2 * line), ends=ends)
+        found["relaxation"] = per_lifetime(attempts, lifetime)
+        found["attempts_per_lifetime"] = attempts
+        found["linewidth"] = searched(fit, "linewidth", "fisher", natural=(0.02 * line, np.inf), ends=ends)
+    else:
+        found["linewidth"] = estimate(fit, "linewidth")
+    found["band_centre"] = estimate(fit, "band_centre")
+    if fit.trapped:
+        found |= {name: estimate(fit, name) for name in ("trap_band_centre", "trap_band_width", "trap_band_share")}
+    found["centre_x"] = estimate(fit, "centre_x")
+    if sized:
+        found["amplitude"] = estimate(fit, "amplitude")
+    found["background"] = replace(estimate(fit, "background"), unit="photons/bin")
+    return found
+
+
+def per_lifetime(number: Estimate, lifetime: Estimate) -> Estimate:
+    """ν of ν τ, its error with that of τ; none without a lifetime, or with a limit of it only."""
+    if lifetime.value is None or lifetime.at_bound or number.value is None:
+        return Estimate(None, unit="1/ns", identifiable=False, origin="derived")
+    value = number.value / lifetime.value
+    bounds = number.interval95 or (None, None)
+    if number.stderr is None:
+        sides = tuple(None if side is None else side / lifetime.value for side in bounds)
+        return Estimate(value, None, sides, "1/ns", at_bound=number.at_bound, origin="derived")  # type: ignore[arg-type]
+    relative = float(np.hypot(number.stderr / number.value, (lifetime.stderr or 0.0) / lifetime.value))
+    more = NORMAL_95 * (lifetime.stderr or 0.0) / lifetime.value
+    low, high = (float(np.log((end or number.value) / number.value)) for end in bounds)
+    sides = (value * float(np.exp(-np.hypot(low, more))), value * float(np.exp(np.hypot(high, more))))
+    return Estimate(value, value * relative, sides, "1/ns", origin="derived")
+
+
+def judged(fit: SpectralFit) -> dict[str, Any]:
+    """The deviance against its law, or χ² of signed data; and the structure of sums over blocks."""
+    free = int(fit.moving.sum())
+    if fit.photons:
+        mean, var = (float(moment.sum()) for moment in deviance_moments(fit.expected, Detector()))
+        observed = float(deviance(fit.counts, fit.expected).sum())
+    else:
+        mean, var = float(fit.counts.size), 2.0 * fit.counts.size
+        observed = float(((fit.counts - fit.expected) ** 2 / fit.variance).sum())
+    z = (observed - mean + free) / sqrt(var)
+    background = fit.value("background")
+    return {
+        "deviance_ratio": observed / (mean - free),
+        "z": z,
+        "p_value": erfc(abs(z) / sqrt(2)),
+        "deviance": observed,
+        "structure_p": _structure(fit),
+        "photons": float(fit.counts.sum() - background * fit.counts.size),
+        "pixels": int(fit.counts.size),
+        "masked": 0,
+        "fitted": free,
+    }
+
+
+def _structure(fit: SpectralFit) -> float:
+    """The probability of sums y − µ over blocks of neighbouring places and colours that differ this much.
+
+    As many numbers as were fitted are taken off the degrees of freedom: blocks see most of what they follow.
+    """
+    away, law = (a.reshape(-1, a.shape[-1]) for a in (fit.counts - fit.expected, fit.variance))
+    for axis, blocks in enumerate(BLOCKS):
+        starts = np.unique(np.linspace(0, away.shape[axis], blocks + 1)[:-1].astype(int))
+        away, law = np.add.reduceat(away, starts, axis), np.add.reduceat(law, starts, axis)
+    freedom = max(away.size - int(fit.moving.sum()), 1)
+    return chi2_tail(float((away**2 / law).sum()), freedom)
+
+
+def _misfit(fit: SpectralFit, tests: Mapping[str, Any]) -> str | None:
+    """In words, why a fit is not to be trusted; None where nothing speaks against it."""
+    if not fit.converged:
+        return f"the fit did not converge in {fit.steps} steps"
+    z, ratio, structure = tests["z"], tests["deviance_ratio"], tests["structure_p"]
+    if abs(z) <= BAD_FIT and structure > UNLIKELY:
+        return None
+    if z < -BAD_FIT:
+        return (
+            f"the deviance is {ratio:.3g} times what the noise explains: the counts scatter less than photons can; "
+            "were they smoothed, averaged, or corrected for the spectrometer's response?"
+        )
+    chance = "p < 1e-10" if min(structure, tests["p_value"]) < 1e-10 else f"p = {min(structure, tests['p_value']):.1g}"
+    more = "" if fit.relaxing else "energy relaxation (--model relaxation), "
+    return (
+        f"the deviance is {ratio:.3g} times what the noise explains, or neighbouring bins err alike ({chance}): the "
+        f"model does not describe these spectra. Look for {more}a second band, a film that is not uniform, the "
+        "spectrometer's response, and counts that are not photons"
+    )
+
+
+def _reduced(measured: SpectralMap, fit: SpectralFit) -> dict[str, np.ndarray]:
+    """Peak and width of the band at every place, of the counts with errors and of the model: meV and nm."""
+    band = fit.expected.reshape(-1, fit.expected.shape[-1]).sum(0) - fit.value("background") * fit.expected[..., 0].size
+    centre = float(measured.energy[np.argmax(band)])
+    above = np.abs(np.diff(measured.edges))[band > 0.5 * band.max()]
+    width = float(above.sum()) / 2.3548
+    law = None if fit.photons else fit.variance.reshape(-1, fit.variance.shape[-1])
+    flat = fit.counts.reshape(-1, fit.counts.shape[-1])
+    seen = reduce_spectra(flat, law, measured.edges, centre, width)
+    model = reduce_spectra(fit.expected.reshape(flat.shape), law, measured.edges, centre, width)
+    return {
+        "peak": seen.centre,
+        "peak_error": seen.centre_error,
+        "width": seen.width,
+        "width_error": seen.width_error,
+        "model_peak": np.where(np.isfinite(seen.centre), model.centre, np.nan),
+        "model_width": np.where(np.isfinite(seen.centre), model.width, np.nan),
+    }
+
+
+def undetermined(found: Mapping[str, Estimate]) -> list[str]:
+    """Names of what a relaxing film's map leaves open, or gives as a limit only."""
+    names = ("attempts_per_lifetime", "disorder", "linewidth")
+    return [
+        name
+        for name in names
+        if name in found and (found[name].value is None or is_limit(found[name], 0) or is_limit(found[name], 1))
+    ]
