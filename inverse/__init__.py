@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from excidiff.inverse.experiment import Experiment
     from excidiff.inverse.files.data import Camera, Image
-    from excidiff.inverse.files.decays import Decay, Response, read_decay, read_response
+    from excidiff.inverse.files.decays import Decay, Response, read_decay, read_decays, read_response
+    from excidiff.inverse.files.labelled import Labelled, read_labelled
     from excidiff.inverse.files.readers import read_batch, read_image, read_images, read_map
     from excidiff.inverse.files.spectra import SpectralMap, read_spectral_map
     from excidiff.inverse.files.units import format_quantity, parse_quantity
@@ -31,6 +32,7 @@ _HOMES = {
     "FitResult": "excidiff.inverse.results.result",
     "Image": "excidiff.inverse.files.data",
     "InputError": "excidiff.solver.solution",
+    "Labelled": "excidiff.inverse.files.labelled",
     "Measurement": "excidiff.inverse.results.result",
     "Response": "excidiff.inverse.files.decays",
     "SolverError": "excidiff.solver.solution",
@@ -39,8 +41,10 @@ _HOMES = {
     "parse_quantity": "excidiff.inverse.files.units",
     "read_batch": "excidiff.inverse.files.readers",
     "read_decay": "excidiff.inverse.files.decays",
+    "read_decays": "excidiff.inverse.files.decays",
     "read_image": "excidiff.inverse.files.readers",
     "read_images": "excidiff.inverse.files.readers",
+    "read_labelled": "excidiff.inverse.files.labelled",
     "read_map": "excidiff.inverse.files.readers",
     "read_response": "excidiff.inverse.files.decays",
     "read_spectral_map": "excidiff.inverse.files.spectra",
@@ -54,6 +58,7 @@ __all__ = [
     "FitResult",
     "Image",
     "InputError",
+    "Labelled",
     "Measurement",
     "Response",
     "SolverError",
@@ -62,8 +67,10 @@ __all__ = [
     "parse_quantity",
     "read_batch",
     "read_decay",
+    "read_decays",
     "read_image",
     "read_images",
+    "read_labelled",
     "read_map",
     "read_response",
     "read_spectral_map",

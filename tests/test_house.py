@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOLVER = """
 solution grid field traps disorder emission medium source
 linear.flux linear.transforms linear.multigrid linear.elliptic linear.coupled
-kinetics newton fixed bins steady light scheme march cycle transient train scan mixture
+kinetics newton fixed bins steady light scheme march cycle transient train scan disc radial mixture
 reabsorption
 walks.photons walks.maps walks.film walks.start walks.motion walks.energies walks.trapping walks.light walks.alone
 walks.meetings walks.crowd walks.walk
@@ -27,7 +27,8 @@ INVERSE = """
 memory files.toml files.units files.axes files.raster files.extras files.tables files.tiff files.hdf files.hyperspy
 files.andor files.foreign files.chunks files.zarrs files.curves files.picoquant files.becker_hickl files.counters files.columns
 files.formats files.labelled files.region files.saturation files.data files.readers files.decays files.spectra
-fit.instrument fit.detector fit.parameters fit.fitted fit.prediction fit.likelihood fit.optimise fit.uncertainty
+fit.instrument fit.detector fit.parameters fit.fitted fit.prediction fit.round fit.likelihood fit.optimise
+fit.uncertainty
 fit.limits fit.start fit.response fit.onset fit.sway fit.decay fit.spot fit.gated fit.rescale fit.quality
 fit.optics fit.landscape fit.film fit.colours fit.peaks fit.spectral
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures

@@ -4,14 +4,16 @@ A `Decay` that exists is fit to be modelled: the constructor refuses what cannot
 histogram, too, and may be negative where its own background was taken off.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from jaxtyping import Float
 
+from excidiff.inverse.files.columns import TIME_UNIT, read_table_curves, read_time_unit
+from excidiff.inverse.files.counters import read_counter
+from excidiff.inverse.files.curves import Curve, choose_curve, within_period
 from excidiff.inverse.files.formats import file_hash
 from excidiff.inverse.files.raster import MAX_PIXELS
 from excidiff.inverse.files.tables import read_columns
@@ -20,10 +22,7 @@ from excidiff.solver.solution import InputError
 
 FEWEST = 8  # bins that a decay must have
 UNEVEN = 0.2  # of a bin: by how much written times may differ from equal steps, which is rounding
-TIMES = {"s": 1e9, "ms": 1e6, "us": 1e3, "µs": 1e3, "ns": 1.0, "ps": 1e-3, "fs": 1e-6}
 TABLES = (".csv", ".tsv", ".txt", ".dat")
-_UNIT = re.compile(r"(?:^|[\s_(\[/,])(fs|ps|ns|us|µs|ms|s)(?:ec)?(?:[\s_)\]/,]|$)", re.IGNORECASE)
-_ERROR = re.compile(r"(?:^|[^a-z])(err|errors?|sigma|uncertainty|uncertainties|std|stdev|σ)(?:[^a-z]|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,45 +139,75 @@ class Decay(Histogram):
             )
 
 
+class CurveOptions(TypedDict, total=False):
+    """Which curve of a file is meant, and what its table does not say.
+
+    column: the counts, by name or number (of a table 0 is the time; of a photon counter's file the first is 1);
+    uncertainty: the column of one standard deviation of each; a column whose name says so (err, sigma, std,
+    uncertainty) is one. time_unit: "ns", "ps", …, for a table that does not say; a name such as time_ns or t (ps) does.
+    skip: rows of numbers above the data to leave out. curve: of several below each other, each beginning where the time
+    falls back, the one with this number, the first being 0. max_bins: the most numbers a header may claim.
+    """
+
+    column: str | int | None
+    uncertainty: str | int | None
+    time_unit: str | None
+    skip: int
+    curve: int | None
+    max_bins: int
+
+
 def read_decay(
     path: str | Path,
     *,
     irf: str | Path | Response | None = None,
     irf_fwhm: str | float | None = None,
     period: str | float | None = None,
-    column: str | int | None = None,
-    uncertainty: str | int | None = None,
-    time_unit: str | None = None,
-    max_bins: int = MAX_PIXELS,
+    **options: Unpack[CurveOptions],
 ) -> Decay:
-    """Read a decay from a table (CSV, TSV, semicolons or spaces): times in the first column, counts in another.
+    """Read a decay from a table (CSV, TSV, semicolons or spaces), or from PicoQuant's .ptu and .phu, Becker's .sdt.
 
-    irf: the file of the instrument's response, in the same form, or irf_fwhm its FWHM, "50 ps" or in ns. period: that
-    of the laser, "25 ns". column: the counts, by name or number (0 is the time); needed where there are several. A
-    column whose name says that it is an error (err, sigma, std, uncertainty) is one, and so is a third column of three
-    without names. time_unit: "ns", "ps", …, for a file that does not say; a name such as time_ns or t (ps) does.
+    A table has times in the first column and counts in another; see `CurveOptions`. irf: the file of the instrument's
+    response, in any of these forms, or irf_fwhm its FWHM, "50 ps" or in ns. period: that of the laser, "25 ns"; photon
+    counters' files bring it, and bins beyond it are cut off.
 
-    Raises InputError for a unit that nobody states, columns that cannot be told apart, and what `Decay` refuses.
+    Raises InputError for a unit that nobody states, several columns or curves of which none was chosen (listing them),
+    damaged files, and what `Decay` refuses.
     """
-    if irf is not None and irf_fwhm is not None:
-        raise InputError("give the instrument's response as a file, irf, or by its width, irf_fwhm; not both of them")
-    told = _read(path, column, uncertainty, time_unit, max_bins)
-    if isinstance(irf, Histogram) and not isinstance(irf, Response):
-        raise InputError("irf: a decay was given where the instrument's response is needed; read it with read_response")
-    response = parse_quantity(irf_fwhm, "response", name="irf_fwhm") if irf_fwhm is not None else None
-    if isinstance(irf, Response):
-        response = irf
-    elif irf is not None:
-        response = read_response(irf, time_unit=time_unit, max_bins=max_bins)
-    repeats = parse_quantity(period, "period", name="period") if period is not None else None
-    return Decay(**told, irf=response, period=repeats)
+    given = _period(period)
+    response = _response(irf, irf_fwhm, given, options)
+    curve, repeats = within_period(_curves(path, options)[0], given, Path(path).name)
+    return Decay(**_fields(path, curve), irf=response, period=repeats)
 
 
-def read_response(
-    path: str | Path, *, column: str | int | None = None, time_unit: str | None = None, max_bins: int = MAX_PIXELS
-) -> Response:
-    """Read an instrument's response from a table, as `read_decay` reads a decay."""
-    return Response(**_read(path, column, None, time_unit, max_bins))
+def read_decays(
+    path: str | Path,
+    *,
+    irf: str | Path | Response | None = None,
+    irf_fwhm: str | float | None = None,
+    period: str | float | None = None,
+    **options: Unpack[CurveOptions],
+) -> list[Decay]:
+    """Read every curve and column of counts in a file as a decay, in order; see `read_decay`. Notes say which is which.
+
+    What is chosen with column or curve is read alone.
+    """
+    given = _period(period)
+    response = _response(irf, irf_fwhm, given, options)
+    decays = []
+    for curve in _curves(path, options, every=True):
+        try:
+            kept, repeats = within_period(curve, given, Path(path).name)
+            decays.append(Decay(**_fields(path, kept), irf=response, period=repeats))
+        except InputError as error:
+            raise InputError(f"{curve.name}: {error}; the others can be read one by one") from error
+    return decays
+
+
+def read_response(path: str | Path, *, period: str | float | None = None, **options: Unpack[CurveOptions]) -> Response:
+    """Read an instrument's response from any file that `read_decay` reads, in the same way."""
+    curve, _ = within_period(_curves(path, options)[0], _period(period), Path(path).name)
+    return Response(**_fields(path, curve))
 
 
 def describe_decay(path: str | Path, *, max_bins: int = MAX_PIXELS) -> dict[str, object] | None:
@@ -190,17 +219,20 @@ def describe_decay(path: str | Path, *, max_bins: int = MAX_PIXELS) -> dict[str,
         names, values = read_columns(file, max_pixels=max_bins)
     except InputError:
         return None
-    if not names or _UNIT.search(names[0]) is None or len(values) < FEWEST:
+    if not names or TIME_UNIT.search(names[0]) is None or len(values) < FEWEST:
         return None
-    scale, said = _time_unit(names, None, file.name)
+    scale, said = read_time_unit(names, None, file.name)
     time = scale * values[:, 0]
     entries: dict[str, object] = {
         "file": str(path),
         "format": "text table, times and counts",
-        "bins": f"{len(time)} of {format_quantity(float(np.diff(time).mean()), 'time')}",
+        "bins": f"{len(time)} of {format_quantity(float(np.median(np.diff(time))), 'time')}",
         "time": f"{format_quantity(float(time[0]), 'time')} to {format_quantity(float(time[-1]), 'time')}",
         "time unit from": said,
     }
+    falls = int(np.count_nonzero(np.diff(time) < 0))
+    if falls:
+        entries["curves"] = f"{falls + 1} below each other: the time falls back {falls} times"
     for name, counts in zip(names[1:], values[:, 1:].T, strict=True):
         peak = int(np.argmax(counts))
         entries[name] = (
@@ -209,81 +241,56 @@ def describe_decay(path: str | Path, *, max_bins: int = MAX_PIXELS) -> dict[str,
     return entries
 
 
-def _read(
-    path: str | Path, column: str | int | None, uncertainty: str | int | None, time_unit: str | None, max_bins: int
-) -> dict[str, Any]:
-    """The fields of a `Histogram` from a file."""
+def _period(given: str | float | None) -> float | None:
+    return parse_quantity(given, "period", name="period") if given is not None else None
+
+
+def _response(
+    irf: str | Path | Response | None, irf_fwhm: str | float | None, period: float | None, options: CurveOptions
+) -> Response | float | None:
+    """What was given of the instrument's response, read; of several curves in its file it takes the only one."""
+    if irf is not None and irf_fwhm is not None:
+        raise InputError("give the instrument's response as a file, irf, or by its width, irf_fwhm; not both of them")
+    if isinstance(irf, Response):
+        return irf
+    if isinstance(irf, Histogram):
+        raise InputError("irf: a decay was given where the instrument's response is needed; read it with read_response")
+    if irf is None:
+        return parse_quantity(irf_fwhm, "response", name="irf_fwhm") if irf_fwhm is not None else None
+    unit, most = options.get("time_unit"), options.get("max_bins", MAX_PIXELS)
+    return read_response(irf, period=period, time_unit=unit, max_bins=most)
+
+
+def _curves(path: str | Path, options: CurveOptions, *, every: bool = False) -> list[Curve]:
+    """The curve of a file that `options` choose, or with `every` all that they leave open."""
     file = Path(path)
     if not file.is_file():
         raise InputError(f"{path}: there is no such file")
-    names, values = read_columns(file, max_pixels=max_bins)
-    count = values.shape[1]
-    if count < 2:
-        raise InputError(f"{file.name}: it has one column; a decay has times and counts: export both")
-    scale, said = _time_unit(names, time_unit, file.name)
-    errors = [i for i in range(1, count) if names and _ERROR.search(names[i])]
-    if uncertainty is not None:
-        errors = [_place(names, count, uncertainty, file.name)]
-    chosen = _column(names, count, errors, column, file.name)
-    errors = [i for i in errors if i != chosen]
-    if len(errors) > 1:
-        errors = [i for i in errors if names[chosen].lower() in names[i].lower()]
-        if len(errors) != 1:
-            listed = ", ".join(repr(name) for name in names if _ERROR.search(name))
-            raise InputError(f"{file.name}: several columns are uncertainties ({listed}); say which, uncertainty=")
-    called = [repr(name) for name in names] or [str(i) for i in range(count)]
-    found = f"counts in column {called[chosen]}"
-    if errors:
-        found += f", their uncertainty in column {called[errors[0]]}"
-    return {
-        "time": scale * values[:, 0],
-        "counts": values[:, chosen],
-        "uncertainty": values[:, errors[0]] if errors else None,
-        "file": str(path),
-        "sha256": file_hash(file),
-        "notes": (f"times in {said}", found),
-    }
-
-
-def _time_unit(names: tuple[str, ...], given: str | None, name: str) -> tuple[float, str]:
-    """(ns per unit, where that comes from): what the file says, else what is given; not both unlike."""
-    found = _UNIT.findall(names[0].replace("μ", "µ")) if names else []
-    asked = None if given is None else given.replace("μ", "µ")
-    if asked is not None and asked not in TIMES:
-        raise InputError(f"{name}: time unit {given!r}; choose one of {', '.join(TIMES)}")
-    if not found and asked is None:
-        raise InputError(f'{name}: its times have no unit; say which, as in time_unit="ns" or --time-unit ns')
-    if not found:
-        return TIMES[str(asked)], f"{asked}, as given"
-    own = found[-1].lower()
-    if asked is not None and TIMES[asked] != TIMES[own]:
-        raise InputError(
-            f"{name}: its times are in {own}, by the column {names[0]!r}, not in {asked}; leave the unit out"
+    unknown = set(options) - CurveOptions.__optional_keys__
+    if unknown:
+        raise TypeError(
+            f"unknown option {sorted(unknown)[0]!r}; there are {', '.join(sorted(CurveOptions.__optional_keys__))}"
         )
-    return TIMES[own], f"{own}, from the column {names[0]!r}"
+    most = options.get("max_bins", MAX_PIXELS)
+    curves = read_counter(file, max_values=most)
+    if curves is None:
+        table = {key: value for key, value in options.items() if key != "max_bins" and value is not None}
+        return read_table_curves(file, every=every, max_values=most, **table)  # type: ignore[arg-type]
+    meant = [key for key in ("uncertainty", "skip", "curve") if options.get(key) not in (None, 0)]
+    if meant:
+        raise InputError(f"{file.name}: {meant[0]}= is for tables; in a photon counter's file choose with column=")
+    if every and options.get("column") is None:
+        return curves
+    return [choose_curve(curves, options.get("column"), file.name)]
 
 
-def _column(names: tuple[str, ...], count: int, errors: list[int], wanted: str | int | None, name: str) -> int:
-    """The column of the counts."""
-    left = [i for i in range(1, count) if i not in errors]
-    if wanted is not None:
-        return _place(names, count, wanted, name)
-    if len(left) == 1:
-        return left[0]
-    listed = ", ".join(names[i] if names else str(i) for i in range(1, count))
-    raise InputError(
-        f"{name}: it has several columns beside the time ({listed}); say which are the counts, column= in Python, "
-        "--decay-column for a decay"
-    )
-
-
-def _place(names: tuple[str, ...], count: int, wanted: str | int, name: str) -> int:
-    """The number of a column that was asked for by name or number."""
-    listed = ", ".join(names[i] if names else str(i) for i in range(1, count))
-    if isinstance(wanted, str) and not wanted.isdecimal():
-        if wanted not in names[1:]:
-            raise InputError(f"{name}: there is no column {wanted!r} beside the time; there are: {listed}")
-        return names.index(wanted, 1)
-    if not 1 <= int(wanted) < count:
-        raise InputError(f"{name}: there is no column {wanted}; it has {count}, the time being 0")
-    return int(wanted)
+def _fields(path: str | Path, curve: Curve) -> dict[str, Any]:
+    """The fields of a `Histogram`."""
+    return {
+        "time": curve.time,
+        "counts": curve.counts,
+        "uncertainty": curve.uncertainty,
+        "file": str(path),
+        "sha256": file_hash(Path(path)),
+        "notes": curve.notes,
+    }

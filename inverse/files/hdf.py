@@ -1,4 +1,8 @@
-"""HDF5 and NetCDF-4 files: one image or stack, with the pixel size from attributes or from coordinates."""
+"""HDF5 and NetCDF-4 files: one image or stack, with the pixel size from attributes or from coordinates.
+
+Coordinates are the scales attached to a dataset's dimensions, as NetCDF-4 attaches its coordinate variables (HDF5
+Dimension Scales Specification, The HDF Group), or one-dimensional datasets beside it of the dimension's name.
+"""
 
 import math
 import zlib
@@ -7,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from excidiff.inverse.files.axes import Axis, Labelled, choose_array, make_axis, numbered_axis
 from excidiff.inverse.files.raster import MAX_PIXELS, PixelTag, Raster, check_kind, check_size, damage_reported
 from excidiff.inverse.files.tables import choose
 from excidiff.inverse.files.units import length_unit
@@ -14,6 +19,8 @@ from excidiff.solver.solution import InputError
 
 MAX_OBJECTS = 10_000
 MAX_DEPTH = 32
+FORMAT = "HDF5 / NetCDF-4"
+EMPTY_SCALE = "This is a netCDF dimension but not a netCDF variable"  # a dimension without coordinates, in its NAME
 
 
 def read_hdf(path: Path, member: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Raster:
@@ -27,7 +34,7 @@ def read_hdf(path: Path, member: str | None = None, *, max_pixels: int = MAX_PIX
 
     name = path.name
     with damage_reported(name, "HDF5"), h5py.File(path, "r") as file:
-        found, outside = _datasets(file)
+        found, outside = find_datasets(file)
         wanted = "/" + member.strip("/") if member is not None else None
         if wanted in outside:
             raise InputError(
@@ -40,13 +47,66 @@ def read_hdf(path: Path, member: str | None = None, *, max_pixels: int = MAX_PIX
                 "followed; copy the data into one file (h5repack, or export again)"
             )
         node = found[choose(images, wanted, name)]
-        _check_storage(node, f"{name}:{node.name}", max_pixels)
-        values, notes = _decoded(node)
+        check_storage(node, f"{name}:{node.name}", max_pixels)
+        values, notes = decoded(node)
         frames = values.reshape(-1, *values.shape[-2:])
-        return Raster(frames, "HDF5 / NetCDF-4", tuple(_pixel_tags(file, node, found)), notes=notes)
+        axes = coordinate_axes(node, found, name, max_pixels)
+        return Raster(frames, FORMAT, tuple(_pixel_tags(file, node, found)), notes=notes, axes=axes)
 
 
-def _datasets(file: Any) -> tuple[dict[str, Any], set[str]]:
+def read_labelled_hdf(path: Path, member: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Labelled:
+    """Read the dataset `member`, or the only one that is no coordinate, with its coordinates as axes."""
+    import h5py
+
+    name = path.name
+    with damage_reported(name, "HDF5"), h5py.File(path, "r") as file:
+        found, _ = find_datasets(file)
+        scales = {
+            scale.name for node in found.values() for axis in range(node.ndim) for scale in node.dims[axis].values()
+        }
+        shapes = {
+            key: node.shape
+            for key, node in found.items()
+            if node.ndim > 1 and node.dtype.kind in "biufO" and key not in scales
+        }
+        if member is not None:
+            shapes = {key: node.shape for key, node in found.items() if node.ndim}
+        node = found[choose_array(shapes, member, name)]
+        check_storage(node, f"{name}:{node.name}", max_pixels)
+        values, notes = decoded(node)
+        return Labelled(values, coordinate_axes(node, found, name, max_pixels), FORMAT, str(path), notes=notes)
+
+
+def coordinate_axes(node: Any, found: dict[str, Any], name: str, max_pixels: int = MAX_PIXELS) -> tuple[Axis, ...]:
+    """The coordinates of every dimension of a dataset; a dimension without them is numbered."""
+    axes = []
+    for place, (dimension, size) in enumerate(zip(node.dims, node.shape, strict=True)):
+        titles = [str(scale.name).rsplit("/", 1)[-1] for scale in dimension.values()]
+        title = dimension.label or next(iter(titles), "")
+        group = node.name.rsplit("/", 1)[0]
+        usual = {node.ndim - 2: "y", node.ndim - 1: "x"}.get(place, "")
+        beside = [found[key] for word in (title, usual) if word and (key := f"{group}/{word}") in found]
+        fitting = [
+            scale
+            for scale in (*dimension.values(), *beside)
+            if scale.shape == (size,)
+            and scale.dtype.kind in "iuf"
+            and not attribute_text(scale, "NAME").startswith(EMPTY_SCALE)
+        ]
+        if not fitting:
+            axes.append(numbered_axis(size, title, f"their number, {name} has no coordinates for them", place=place))
+            continue
+        check_storage(fitting[0], f"{name}:{fitting[0].name}", max_pixels)
+        values, _ = decoded(fitting[0])
+        unit = attribute_text(fitting[0], "units") or attribute_text(fitting[0], "unit")
+        own = str(fitting[0].name)
+        axes.append(
+            make_axis(title or own.rsplit("/", 1)[-1], unit, values, f"coordinate {own} of {name}", place=place)
+        )
+    return tuple(axes)
+
+
+def find_datasets(file: Any) -> tuple[dict[str, Any], set[str]]:
     """Walk the file's own objects: the datasets by name, and the names of links that lead out of the file."""
     import h5py
     from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue]
@@ -80,7 +140,7 @@ def _datasets(file: Any) -> tuple[dict[str, Any], set[str]]:
     return found, outside
 
 
-def _check_storage(node: Any, name: str, max_pixels: int) -> None:
+def check_storage(node: Any, name: str, max_pixels: int) -> None:
     """Refuse what is stored elsewhere, or would take more memory than its shape is worth."""
     if node.is_virtual or node.external:
         raise InputError(
@@ -111,7 +171,7 @@ def _check_chunks(node: Any, name: str) -> None:
             raise InputError(f"{name}: its data unpack to more than its header says; export the file again")
 
 
-def _decoded(node: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+def decoded(node: Any) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the values as they are meant: fill values missing, packing undone."""
     values = node[...]
     scale, offset = (_number(node, key) for key in ("scale_factor", "add_offset"))
@@ -131,7 +191,7 @@ def _number(node: Any, key: str) -> float | None:
     return float(value.reshape(-1)[0]) if value.size == 1 and value.dtype.kind in "biuf" else None
 
 
-def _text(node: Any, key: str) -> str:
+def attribute_text(node: Any, key: str) -> str:
     value = node.attrs.get(key, "")
     value = value.reshape(-1)[0] if isinstance(value, np.ndarray) and value.size == 1 else value
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
@@ -150,14 +210,14 @@ def _pixel_tags(file: Any, node: Any, found: dict[str, Any]) -> list[PixelTag]:
 def _attribute_tags(owner: Any) -> list[PixelTag]:
     """Read the pixel size from the attributes of a dataset or group; a number without a unit gives no length."""
     keys = {"element_size_um": "um", "pixel_size_um": "um", "pixel_size_nm": "nm"}
-    unit = next((t for k in ("pixel_size_unit", "pixel_size_units") if (t := _text(owner, k))), "")
+    unit = next((t for k in ("pixel_size_unit", "pixel_size_units") if (t := attribute_text(owner, k))), "")
     tags = []
     for key in (*keys, "pixel_size"):
         if key not in owner.attrs:
             continue
         written = np.asarray(owner.attrs[key])
         if written.dtype.kind not in "iuf":
-            number, _, own = _text(owner, key).strip().partition(" ")
+            number, _, own = attribute_text(owner, key).strip().partition(" ")
             written, unit = np.asarray(float(number)), own or unit
         size = np.broadcast_to(written.astype(float).reshape(-1)[-2:], (2,))
         length = length_unit(keys.get(key, unit))
@@ -181,7 +241,7 @@ def _coordinate_tag(node: Any, found: dict[str, Any]) -> PixelTag | None:
             return None
         values = np.asarray(attached[0][...], dtype=float)
         steps = np.diff(values)
-        unit = _text(attached[0], "units") or _text(attached[0], "unit")
+        unit = attribute_text(attached[0], "units") or attribute_text(attached[0], "unit")
         if not np.allclose(steps, steps.mean(), rtol=1e-3, atol=0) or steps.mean() == 0:
             return PixelTag(f"coordinate {letter}", None, "not evenly spaced")
         length = length_unit(unit)

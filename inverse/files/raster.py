@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from excidiff.inverse.files.axes import Axis
 from excidiff.inverse.files.units import QUANTITIES, format_quantity
 from excidiff.solver.solution import InputError
 
@@ -40,13 +41,17 @@ class PixelTag:
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """The numbers of one file as frames (frame, y, x) in the file's own dtype, and what the file says of them."""
+    """The numbers of one file as frames (frame, y, x) in the file's own dtype, and what the file says of them.
+
+    axes: of the array as the file has it, which may have more dimensions than the frames.
+    """
 
     frames: np.ndarray
     format: str
     tags: tuple[PixelTag, ...] = ()
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    axes: tuple[Axis, ...] = ()
 
 
 @dataclass(frozen=True)

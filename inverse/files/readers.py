@@ -1,4 +1,4 @@
-"""From a file to an `Image`: TIFF, .npy and .npz, tables of text, HDF5 and NetCDF.
+"""From a file to an `Image`: TIFF, .npy and .npz, tables of text, HDF5 and NetCDF, zarr, HyperSpy's, cameras' .sif.
 
 The pixel size comes from the file or from the
 person, is shown with its origin, and is never assumed. Every message begins with the file's name.
@@ -12,6 +12,7 @@ from typing import TypedDict, Unpack
 import numpy as np
 from jaxtyping import Float
 
+from excidiff.inverse.files.counters import describe_counter
 from excidiff.inverse.files.data import Camera, Image
 from excidiff.inverse.files.formats import file_hash, read_raster
 from excidiff.inverse.files.raster import MAX_PIXELS, PixelSize, settle_pixel_size, told_size
@@ -116,6 +117,9 @@ def read_map(path: str | Path, *, average: bool = False, max_pixels: int = MAX_P
 
 def describe(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> dict[str, object]:
     """Say what a file holds, in words and plain numbers: one entry per line of `excidiff info`, in order."""
+    counted = describe_counter(Path(path), max_values=max_pixels)
+    if counted is not None:
+        return counted
     raster, file = read_raster(path, max_pixels=max_pixels)
     settled = settle_pixel_size(raster.tags, file.name)
     frames = raster.frames
@@ -128,6 +132,8 @@ def describe(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> dict[str, obj
         "frames": len(frames),
         "values": str(frames.dtype),
     }
+    if any(axis.unit for axis in raster.axes):
+        entries |= {f"axis {axis.name.removeprefix('axis ')}": axis.told for axis in raster.axes}
     if any(raster.labels) and len(frames) > 1:
         entries["frame axes"] = f"{raster.labels[0]} … {raster.labels[-1]}"
     if not finite.all():

@@ -90,15 +90,41 @@ def read_columns(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[tuple[str
 
     The names are the last line before the numbers, if it has as many entries. Raises as `read_table` does.
     """
+    names, values, _ = read_headed_columns(path, max_pixels=max_pixels)
+    return names, values
+
+
+def read_headed_columns(
+    path: Path, *, max_pixels: int = MAX_PIXELS
+) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
+    """As `read_columns`; and the first cells of rows above the table that hold a word and then numbers, as "power".
+
+    Such rows are left out where the names stand above them; alone, as in 'position,500.0,500.5', they are the names.
+    """
     name = path.name
     _check_length(path, max_pixels)
     with damage_reported(name, "text"):
         header, rows = _split_header(_decoded(path.read_bytes(), name).splitlines(), name)
         values = _values(rows, name, max_pixels)
-    last = header[-1].lstrip("#%/ ") if header else ""
-    ways = (re.split(pattern, last) for pattern in (r"\s*[;,\t]\s*", r"\s{2,}", r"\s+"))
-    above = next((names for names in ways if len(names) == values.shape[1]), [])
-    return (tuple(above) if len(above) == values.shape[1] else ()), values
+    cells = [_cells(line, values.shape[1]) for line in header]
+    below = len(cells)
+    while below and _is_remark(cells[below - 1]):
+        below -= 1
+    titles = cells[below - 1] if below else None
+    if titles is not None:
+        return tuple(titles), values, tuple(row[0] for row in cells[below:] if row)
+    return tuple((cells[-1] if cells else None) or ()), values, ()
+
+
+def _is_remark(cells: list[str] | None) -> bool:
+    return cells is not None and len(cells) > 1 and not _is_number(cells[0]) and all(map(_is_number, cells[1:]))
+
+
+def _cells(line: str, count: int) -> list[str] | None:
+    """The entries of a line above a table, if there are as many as it has columns."""
+    line = line.lstrip("#%/ ")
+    ways = (re.split(pattern, line) for pattern in (r"\s*[;,\t]\s*", r"\s{2,}", r"\s+"))
+    return next((cells for cells in ways if len(cells) == count), None)
 
 
 def _check_length(path: Path, max_pixels: int) -> None:
