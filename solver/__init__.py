@@ -1,11 +1,13 @@
 """Forward physics: a medium and a source in, populations out."""
 
+from excidiff.solver.disc import round_radius, round_sizes
 from excidiff.solver.disorder import Disorder
 from excidiff.solver.emission import Emission
 from excidiff.solver.grid import Grid
 from excidiff.solver.light import Pulse, Sampled
 from excidiff.solver.medium import Medium, Surface
 from excidiff.solver.mixture import mixture
+from excidiff.solver.radial import RoundPulse, round_pulse
 from excidiff.solver.reabsorption import along_film, through_film
 from excidiff.solver.scan import Scan, raster_scan
 from excidiff.solver.solution import InputError, Result, Solution, SolverError
@@ -26,6 +28,7 @@ __all__ = [
     "Photons",
     "Pulse",
     "Result",
+    "RoundPulse",
     "Sampled",
     "Scan",
     "Solution",
@@ -40,6 +43,9 @@ __all__ = [
     "mixture",
     "pulse_train",
     "raster_scan",
+    "round_pulse",
+    "round_radius",
+    "round_sizes",
     "steady_state",
     "through_film",
     "time_integral",

@@ -25,17 +25,21 @@ walks.meetings walks.crowd walks.walk
 """
 INVERSE = """
 memory files.toml files.units files.axes files.raster files.extras files.tables files.tiff files.hdf files.hyperspy
-files.andor files.foreign files.chunks files.zarrs files.curves files.picoquant files.becker_hickl files.counters files.columns
-files.formats files.labelled files.region files.saturation files.data files.readers files.decays files.spectra
-fit.instrument fit.detector fit.parameters fit.fitted fit.prediction fit.round fit.likelihood fit.optimise
-fit.uncertainty
+files.andor files.foreign files.chunks files.zarrs files.curves files.picoquant files.becker_hickl files.counters
+files.columns
+files.formats files.labelled files.region files.saturation files.data files.readers files.decays files.spans files.noise
+files.placed files.spectra files.streak files.frames files.fluences
+fit.instrument fit.detector fit.parameters fit.prediction fit.round fit.likelihood fit.optimise fit.problem
+fit.fitted fit.draws fit.bootstrap fit.uncertainty fit.sampling fit.blocks
 fit.limits fit.start fit.response fit.onset fit.sway fit.decay fit.spot fit.gated fit.rescale fit.quality
-fit.optics fit.landscape fit.film fit.colours fit.peaks fit.spectral
+fit.ratemap fit.smoothing
+fit.optics fit.landscape fit.film fit.colours fit.peaks fit.spectral fit.shots fit.pulses fit.trials fit.fluence
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
-results.scatter results.traces results.spectrum results.page results.panels results.record results.report
-results.result
-estimates measure batch derived lifetimes spectralmaps verdicts answer reddening settings options checks experiment
-protocol machine job section illumination filmfile simulation terminal demo doctor cli
+results.scatter results.slit results.traces results.spectrum results.peaks results.page results.panels results.record
+results.report results.result results.mapped results.mapfigure
+estimates measure batch derived lifetimes maps spectralmaps fluences verdicts answer reddening powers settings
+options checks intervals drawn account experiment compare rivals protocol machine job peaksjob section illumination
+filmfile simulation terminal demo doctor parser cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last
