@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from excidiff.inverse.experiment import Experiment
     from excidiff.inverse.files.data import Camera, Image
     from excidiff.inverse.files.decays import Decay, Response, read_decay, read_decays, read_response
+    from excidiff.inverse.files.frames import read_frames, slit_frames
     from excidiff.inverse.files.labelled import Labelled, read_labelled
     from excidiff.inverse.files.readers import read_batch, read_image, read_images, read_map
     from excidiff.inverse.files.spectra import SpectralMap, read_spectral_map
+    from excidiff.inverse.files.streak import Streak, read_streak
     from excidiff.inverse.files.units import format_quantity, parse_quantity
     from excidiff.inverse.results.result import Estimate, FitResult, Measurement
     from excidiff.solver.solution import InputError, SolverError
@@ -37,17 +39,21 @@ _HOMES = {
     "Response": "excidiff.inverse.files.decays",
     "SolverError": "excidiff.solver.solution",
     "SpectralMap": "excidiff.inverse.files.spectra",
+    "Streak": "excidiff.inverse.files.streak",
     "format_quantity": "excidiff.inverse.files.units",
     "parse_quantity": "excidiff.inverse.files.units",
     "read_batch": "excidiff.inverse.files.readers",
     "read_decay": "excidiff.inverse.files.decays",
     "read_decays": "excidiff.inverse.files.decays",
+    "read_frames": "excidiff.inverse.files.frames",
     "read_image": "excidiff.inverse.files.readers",
     "read_images": "excidiff.inverse.files.readers",
     "read_labelled": "excidiff.inverse.files.labelled",
     "read_map": "excidiff.inverse.files.readers",
     "read_response": "excidiff.inverse.files.decays",
     "read_spectral_map": "excidiff.inverse.files.spectra",
+    "read_streak": "excidiff.inverse.files.streak",
+    "slit_frames": "excidiff.inverse.files.frames",
 }
 
 __all__ = [
@@ -63,17 +69,21 @@ __all__ = [
     "Response",
     "SolverError",
     "SpectralMap",
+    "Streak",
     "format_quantity",
     "parse_quantity",
     "read_batch",
     "read_decay",
     "read_decays",
+    "read_frames",
     "read_image",
     "read_images",
     "read_labelled",
     "read_map",
     "read_response",
     "read_spectral_map",
+    "read_streak",
+    "slit_frames",
 ]
 
 

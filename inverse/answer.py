@@ -47,6 +47,11 @@ class Asked:
     interval: str
     unreadable: Sequence[tuple[int, str, str]]
 
+    @property
+    def slit(self) -> bool:
+        """Whether they have one row, as the light through a slit has."""
+        return self.images[0].shape[0] == 1
+
 
 def answer_images(
     asked: Asked,
@@ -73,7 +78,7 @@ def answer_images(
         *say.on_images(images, len(batch.averaged)),
         *(say.on_identifiability(length, lifetime, decays=bool(decays)) if asked.steady else say.on_gates(parameters)),
         *say.on_decays(decays, agreement(decays), beside=asked.steady and lifetime.value is None),
-        *say.on_deconvolution(length, deconvolved, uniform=asked.uniform),
+        *([] if asked.slit else say.on_deconvolution(length, deconvolved, uniform=asked.uniform)),
         *say.on_optics(batch.averaged[0], optics),
         *say.on_limits(batch.measured, batch.averaged),
         *say.on_scatter(batch.averaged, chi2, length.value),
@@ -126,7 +131,8 @@ def _parameters(asked: Asked, batch, length, deconvolved, lifetime, optics) -> d
         found |= {"diffusivity": diffusivity_estimate(length, lifetime), "lifetime": lifetime}
     else:
         found |= {name: first[name] for name in ("diffusivity", "lifetime")}
-    found["deconvolved_length"] = deconvolved
+    if not asked.slit:
+        found["deconvolved_length"] = deconvolved
     seen = "laser_image_fwhm" if optics.laser is not None and optics.psf is None else "laser_fwhm"
     found[seen] = width_estimate(optics.source, "fitted" if optics.laser else "given")
     if optics.psf is not None:

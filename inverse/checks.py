@@ -9,12 +9,31 @@ from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.optics import Given
 from excidiff.solver.solution import InputError
 
+OF_IMAGES: dict[str, Any] = {
+    **dict.fromkeys(("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "landscape",
+                     "temperature", "gates", "lifetime")),
+    "noise": "poisson", "fixed": {}, "bounds": {}, "tied": (), "background": "fit", "interval": "fisher",
+}  # fmt: skip
+"""What is said of images only, and its defaults."""
+OF_MAPS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "temperature", "lifetime", "fixed", "bounds")
+"""What of it is said of spectral maps, too."""
+OF_SERIES = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "fixed",
+             "bounds")  # fmt: skip
+"""And what of fluence series."""
+
 
 def differs(value: Any, default: Any) -> bool:
     """Whether something was said: an array always, a list or a dictionary if it holds anything."""
     if isinstance(value, np.ndarray):
         return True
     return bool(value) if isinstance(default, dict | tuple) else value is not default and value != default
+
+
+def said(experiment: Any, but: Sequence[str] = ()) -> list[str]:
+    """What is said of images only and an experiment says, `but` for some; intervals from draws are for all data."""
+    drawn = ("interval",) if experiment.intervals.random else ()
+    names = [name for name in OF_IMAGES if name not in (*but, *drawn)]
+    return [name for name in names if differs(getattr(experiment, name), OF_IMAGES[name])]
 
 
 def given_number(number: float | tuple[float, float] | None, name: str) -> Given | None:

@@ -13,14 +13,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from excidiff.inverse import terminal
-from excidiff.inverse.filmfile import EXAMPLE
-from excidiff.inverse.machine import DEVICES
-from excidiff.inverse.options import FIXABLE, MODELS, OPTIONS, number
+from excidiff.inverse.options import OF_PEAKS, PEAK_FILES, number
+from excidiff.inverse.parser import make_parser
 from excidiff.inverse.protocol import read_protocol
 from excidiff.inverse.results.storage import check_result_folder, result_folder
 from excidiff.inverse.settings import DATA, LISTS, FitSettings, changed_inputs, read_run
@@ -37,14 +35,19 @@ FILES = {
 }
 
 
+COMPARED = {
+    "compare.html": "the page to look at and to show",
+    "compare.json": "every model's numbers, for programs",
+}
+
+
 class Terminated(BaseException):
     """The process was asked to end; unlike an `Exception`, nothing on the way takes it for a failed fit."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `arguments` are those of the process by default."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    given = make_parser(RUNS).parse_args(arguments)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our own message says it better
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -123,6 +126,11 @@ def _info(given: argparse.Namespace) -> int:
 
 
 def _fit(given: argparse.Namespace) -> int:
+    return _run(_settings(given), given.output, overwrite=given.overwrite)
+
+
+def _settings(given: argparse.Namespace) -> FitSettings:
+    """The options of a fit, or those of an experiment's file with what is said beside it."""
     if not any(getattr(given, name) for name in DATA):
         given.refuse("nothing to fit: give images, --frames FILE, --decay FILE or --spectral-map FILE")
     names = [field.name for field in fields(FitSettings)]
@@ -130,9 +138,38 @@ def _fit(given: argparse.Namespace) -> int:
     lists = {name: tuple(getattr(given, name)) for name in LISTS}
     lists |= {name: tuple(_expanded(getattr(given, name))) for name in ("images", "decay")}
     if any(path.lower().endswith(".toml") for path in given.images):
-        return _run(read_protocol(given.images, values, lists), given.output, overwrite=given.overwrite)
-    settings = FitSettings(**{**values, **lists})
-    return _run(settings, given.output, overwrite=given.overwrite)
+        return read_protocol(given.images, values, lists)
+    return FitSettings(**{**values, **lists})
+
+
+def _peaks(given: argparse.Namespace) -> int:
+    target = check_result_folder(given.output, overwrite=given.overwrite, ours=tuple(PEAK_FILES))
+    from excidiff.inverse.machine import start
+
+    start(given.device)
+    from excidiff.inverse.peaksjob import peaks_of
+
+    with result_folder(target, overwrite=given.overwrite, ours=tuple(PEAK_FILES)) as folder:
+        found = peaks_of(given.file, {name: getattr(given, name) for name, *_ in OF_PEAKS}, folder)
+    terminal.show_entries(found)
+    terminal.show_files(Path(given.output), PEAK_FILES)
+    return OK
+
+
+def _compare(given: argparse.Namespace) -> int:
+    settings = _settings(given)
+    target = check_result_folder(given.output, overwrite=given.overwrite, ours=tuple(COMPARED))
+    from excidiff.inverse.machine import start
+
+    start(settings.device)
+    from excidiff.inverse.job import compare_files
+
+    ours = {"overwrite": given.overwrite, "ours": tuple(COMPARED)}
+    with result_folder(target, **ours) as folder, terminal.progress("comparing") as progress:
+        found = compare_files(settings, folder, progress)
+    terminal.say(repr(found))
+    terminal.show_files(Path(given.output), COMPARED)
+    return OK
 
 
 def _rerun(given: argparse.Namespace) -> int:
@@ -230,88 +267,15 @@ def _expanded(paths: Sequence[str]) -> list[str]:
     return found
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="excidiff",
-        description="How far excitons and carriers travel before they recombine, from images of luminescence.",
-        epilog="Something to try: excidiff demo -o demo",
-    )
-    parser.add_argument("--version", action="version", version=f"excidiff {version('excidiff')}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_demo(commands.add_parser("demo", help="write images of an invented film, to try things on"))
-    _add_info(commands.add_parser("info", help="what a file holds, and where every number comes from"))
-    _add_fit(commands.add_parser("fit", help="fit images and decays, write a folder with result and report"))
-    _add_simulate(commands.add_parser("simulate", help="solve a film described in a TOML file"))
-    _add_report(commands.add_parser("report", help="draw report and figures of a result again"))
-    _add_rerun(commands.add_parser("rerun", help="run a recorded fit again and compare"))
-    _add_doctor(commands.add_parser("doctor", help="does this installation work?"))
-    return parser
-
-
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", default="excidiff-demo", metavar="FOLDER", help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=1, help="another seed, other photons (default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier demonstration")
-    parser.set_defaults(run=_demo)
-
-
-def _add_info(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE")
-    parser.set_defaults(run=_info)
-
-
-def _add_simulate(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = "Solve what FILE.toml describes and write the populations, on labelled axes with units."
-    parser.epilog = f"FILE.toml, a film after a pulse of light; every key is in examples/film.toml:\n\n{EXAMPLE}"
-    parser.add_argument("film", metavar="FILE.toml", help="grid, medium, source and times of a film")
-    parser.add_argument("-o", "--output", metavar="FILE.nc", help="default: the film's name with .nc, in this folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier simulation")
-    parser.add_argument("--rtol", metavar="NUMBER", help="default: 1e-8, and 1e-4 where steps are taken in time")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
-    parser.set_defaults(run=_simulate)
-
-
-def _add_report(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="FOLDER", help="that excidiff fit wrote")
-    parser.set_defaults(run=_report)
-
-
-def _add_rerun(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_file", metavar="FOLDER", help="of a result, or its run.toml")
-    parser.add_argument("-o", "--output", metavar="FOLDER", help="default: the old folder's name with -rerun")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
-    parser.add_argument("--allow-changed", action="store_true", help="even if an input file is not what it was")
-    parser.set_defaults(run=_rerun)
-
-
-def _add_doctor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
-    parser.set_defaults(run=_doctor)
-
-
-def _add_fit(parser: argparse.ArgumentParser) -> None:
-    told = "TIFF, .npy, .npz, CSV, HDF5 or NetCDF; stacks too; or a .toml file that names all of an experiment"
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help=told)
-    parser.add_argument("--decay", action="append", default=[], metavar="FILE", help="time and counts; may be repeated")
-    for title, options in OPTIONS.items():
-        group = parser.add_argument_group(title)
-        for name, metavar, text in options:
-            group.add_argument(f"--{name}", metavar=metavar, help=text)
-    fit = parser.add_argument_group("the fit")
-    fit.add_argument("--noise", choices=("poisson", "gaussian"), help="law of the noise (default: poisson)")
-    names = ", ".join(FIXABLE)
-    told = f'such as "background=1.5" or "diffusion_length=0.4 um", may be repeated; names: {names}'
-    fit.add_argument("--fix", action="append", default=[], metavar='"NAME=VALUE"', help=told)
-    told = 'such as "lifetime=1 ns..5 ns" or "diffusion_length=..2 um", may be repeated; D and τ of frames, too'
-    fit.add_argument("--bound", action="append", default=[], metavar='"NAME=LOW..HIGH"', help=told)
-    told = "centre_x or centre_y of the images is that of the laser image; may be repeated"
-    fit.add_argument("--tie", action="append", default=[], metavar="NAME", help=told)
-    fit.add_argument("--model", choices=MODELS, help="default: the simplest that describes the data")
-    fit.add_argument("--components", metavar="NUMBER", help="lifetimes of a mixture (default: 2)")
-    fit.add_argument("--interval", choices=("fisher", "profile"), help="how intervals are found (default: fisher)")
-    fit.add_argument("--device", choices=DEVICES, help="default: auto")
-    out = parser.add_argument_group("the result")
-    out.add_argument("-o", "--output", default="excidiff-out", metavar="FOLDER", help="default: %(default)s")
-    out.add_argument("--overwrite", action="store_true", help="replace an earlier result")
-    parser.set_defaults(run=_fit, refuse=parser.error)
+RUNS = {
+    "demo": _demo,
+    "info": _info,
+    "fit": _fit,
+    "peaks": _peaks,
+    "compare": _compare,
+    "simulate": _simulate,
+    "report": _report,
+    "rerun": _rerun,
+    "doctor": _doctor,
+}
+"""What each command does."""

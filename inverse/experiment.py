@@ -8,35 +8,34 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from excidiff.inverse.account import account
 from excidiff.inverse.answer import Asked, answer_decays, answer_images
 from excidiff.inverse.batch import Batch, Progress, measure_all
-from excidiff.inverse.checks import differs, gate_pairs, given_number
+from excidiff.inverse.checks import OF_MAPS, OF_SERIES, gate_pairs, given_number, said
 from excidiff.inverse.derived import lifetime_estimate
+from excidiff.inverse.drawn import draw_decays, draw_images, draw_map, finished, with_diffusivity
 from excidiff.inverse.files.data import Image, check_same_pixels
-from excidiff.inverse.files.decays import Decay, Response
+from excidiff.inverse.files.decays import Decay
+from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.files.readers import Map
 from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.colours import SPECTRAL
 from excidiff.inverse.fit.film import landscape_optics
 from excidiff.inverse.fit.landscape import Landscape, landscape_of
-from excidiff.inverse.fit.optics import noise_of, resolve_optics
+from excidiff.inverse.fit.optics import Optics, noise_of, resolve_optics
 from excidiff.inverse.fit.parameters import GATED, STEADY, Constraints
+from excidiff.inverse.fit.shots import FILMS
+from excidiff.inverse.intervals import Intervals
 from excidiff.inverse.lifetimes import common_lifetime, measure_decays, with_lifetime
 from excidiff.inverse.measure import measure
 from excidiff.inverse.options import MODELS
+from excidiff.inverse.powers import answer_series, fit_powers
 from excidiff.inverse.reddening import answer_map, collection_known
-from excidiff.inverse.results.result import FitResult
-from excidiff.inverse.spectralmaps import measure_spectral_map
+from excidiff.inverse.results.result import Estimate, FitResult
+from excidiff.inverse.spectralmaps import MeasuredMap, measure_spectral_map
 from excidiff.solver.solution import InputError
 
-OF_IMAGES: dict[str, Any] = {
-    **dict.fromkeys(("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "landscape",
-                     "temperature", "gates", "lifetime")),
-    "noise": "poisson", "fixed": {}, "bounds": {}, "tied": (), "background": "fit", "interval": "fisher",
-}  # fmt: skip
-"""What is said of images only, and its defaults."""
-OF_MAPS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "temperature", "lifetime", "fixed", "bounds")
-"""What of it is said of spectral maps, too."""
+NO_LIFETIME = lifetime_estimate(None)
 Number = float | tuple[float, float]
 """A value in house units, or (value, standard error)."""
 
@@ -47,10 +46,12 @@ class Experiment:
 
     images: steady images, each fitted on its own; with `gates`, the frames of one movie, fitted together.
     decay: one of the same film, or several, each with its instrument's response; with images it gives the lifetime.
+    series: images and decays after pulses of several powers, fitted together; with it neither images nor decay.
     spectral_map: spectra against position of a spot in steady light; collection_fwhm: of the spot that the
     spectrometer sees, µm at the sample. With a lifetime, or a decay, it gives D and the rate of relaxation.
     model: "free", one lifetime, or "mixture", as many populations with lifetimes of their own as `components` (2), of
-    a decay alone; "relaxation": of a spectral map, excitons that sink in energy. None: the simplest that describes it.
+    a decay alone; "relaxation": of a spectral map, excitons that sink in energy; of a series "free", "annihilation",
+    "traps" that never fill, or "saturable traps". None: the simplest that describes the data.
     laser: an image of the laser through the same optics; or laser_fwhm: its FWHM at the sample (µm).
     psf: an image of a point, or psf_fwhm (µm), both at the colour of the emission.
     laser_wavelength, emission_wavelength: µm; the PSF of the laser is narrower by their ratio.
@@ -60,7 +61,8 @@ class Experiment:
     lifetime: ns, gives D = L²/τ. gates: (t0, t1) of each frame in ns after the pulse, or the frames' common edges.
     noise: "poisson", or "gaussian" for data with an uncertainty or of another nature than counts.
     fixed, bounds: by parameter name, in house units; tied: centre_x, centre_y to be shared with the laser image.
-    background: "fit", or photons per pixel that are known. interval: "fisher", or "profile" for the diffusion length.
+    background: "fit", or photons per pixel that are known. interval: "fisher", "profile" for the diffusion length,
+    or from random draws, as many as `draws`, by `seed`: "bootstrap", or "nuts", the posterior (needs NumPyro).
     unreadable: (place, file, reason) of images that could not be read, to be listed with the others in that place.
 
     laser_fwhm, psf_fwhm and lifetime may be (value, standard error): the error is carried into the results.
@@ -69,9 +71,10 @@ class Experiment:
 
     images: Sequence[Image] = ()
     decay: Decay | Sequence[Decay] | None = None
+    series: FluenceSeries | None = None
     spectral_map: SpectralMap | None = None
     collection_fwhm: Number | None = None
-    model: Literal["free", "mixture", "relaxation"] | None = None
+    model: Literal["free", "mixture", "relaxation", "annihilation", "traps", "saturable traps"] | None = None
     components: int | None = None
     laser: Image | None = None
     laser_fwhm: Number | None = None
@@ -88,11 +91,17 @@ class Experiment:
     bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     tied: tuple[str, ...] = ()
     background: Literal["fit"] | float = "fit"
-    interval: Literal["fisher", "profile"] = "fisher"
+    interval: Literal["fisher", "profile", "bootstrap", "nuts"] = "fisher"
+    draws: int | None = None
+    seed: int = 0
     unreadable: Sequence[tuple[int, str, str]] = ()
 
     def __post_init__(self) -> None:
         self._check_model()
+        _ = self.intervals
+        if self.series is not None:
+            self._check_series()
+            return
         if self.spectral_map is not None:
             self._check_map()
             return
@@ -105,9 +114,8 @@ class Experiment:
             raise InputError("give the PSF either as an image (psf=) or by its FWHM (psf_fwhm=), not both")
         if (self.laser_wavelength is None) != (self.emission_wavelength is None):
             raise InputError("give both wavelengths, of laser and emission, or neither: only their ratio is used")
-        for name, allowed in (("noise", ("poisson", "gaussian")), ("interval", ("fisher", "profile"))):
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name} = {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
+        if self.noise not in ("poisson", "gaussian"):
+            raise InputError(f"noise = {self.noise!r}; choose one of poisson, gaussian")
         for image in self._all_images():
             _ = image.spacing
             check_same_pixels(image, self.images[0])
@@ -139,13 +147,37 @@ class Experiment:
             raise InputError(f"model = {self.model!r}; {hint}")
         if self.model == "relaxation" and self.spectral_map is None:
             raise InputError('model = "relaxation": only spectra against position tell it; give a spectral map')
+        if self.model in ("annihilation", "traps", "saturable traps") and self.series is None:
+            raise InputError(
+                f"model = {self.model!r}: only pulses of several powers tell it; give images or decays with the peak "
+                "density of each (a FluenceSeries, or peak_density in an experiment's file)"
+            )
         if self.spectral_map is None and self.collection_fwhm is not None:
             raise InputError("collection_fwhm is of a spectral map's spectrometer, and no spectral map was given")
 
+    def _check_series(self) -> None:
+        """What a fluence series needs beside it, and what it has no use for."""
+        assert self.series is not None
+        given = said(self, but=OF_SERIES) + ["interval"] * self.intervals.random
+        given += [name for name in ("images", "decays", "spectral_map", "components") if getattr(self, name)]
+        if given:
+            raise InputError(f"{' and '.join(given)} given: a fluence series has no use for it; fit the two apart")
+        if self.model is not None and self.model not in FILMS:
+            raise InputError(f"model = {self.model!r} of a fluence series; choose one of {', '.join(FILMS)}")
+        optics = [name for name in ("laser", "laser_fwhm") if getattr(self, name) is not None]
+        if len(optics) != (0 if self.series.uniform else 1):
+            raise InputError(
+                "give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=); of even light "
+                "neither"
+            )
+        for name in ("laser_fwhm", "psf_fwhm", "lifetime"):
+            given_number(getattr(self, name), name)
+        films = FILMS.values() if self.model is None else (FILMS[self.model],)
+        self.constraints.check(tuple(dict.fromkeys(name for film in films for name in film)))
+
     def _check_map(self) -> None:
         """What a spectral map needs beside it, and what it has no use for."""
-        names = [name for name in OF_IMAGES if name not in OF_MAPS]
-        given = [name for name in names if differs(getattr(self, name), OF_IMAGES[name])]
+        given = said(self, but=OF_MAPS)
         given += ["images"] * bool(self.images) + ["components"] * (self.components is not None)
         if given:
             raise InputError(f"{' and '.join(given)} given: a spectral map has no use for it; fit the two apart")
@@ -168,7 +200,7 @@ class Experiment:
         if self.components is not None and (self.model != "mixture" or self.components < 2):
             raise InputError(f'components = {self.components} belongs to model = "mixture", and is two or more')
         if not self.images:
-            given = [name for name, default in OF_IMAGES.items() if differs(getattr(self, name), default)]
+            given = said(self)
             if given:
                 raise InputError(f"{' and '.join(given)} given, but no image: a decay alone has no use for it")
         elif self.model == "mixture":
@@ -180,6 +212,11 @@ class Experiment:
             raise InputError("give either the lifetime or the decay that it is read from, not both")
 
     @property
+    def intervals(self) -> Intervals:
+        """How errors and intervals are found."""
+        return Intervals(self.interval, self.draws, self.seed)
+
+    @property
     def decays(self) -> tuple[Decay, ...]:
         """All decays, as a tuple."""
         if self.decay is None:
@@ -189,7 +226,7 @@ class Experiment:
     @property
     def film(self) -> Landscape | None:
         """The landscape and its temperature, checked against the rest; None for a uniform film."""
-        if self.spectral_map is not None:
+        if self.spectral_map is not None or self.series is not None:
             return None
         apart = self.laser is None or self.psf is not None or self.psf_fwhm is not None
         return landscape_of(self.landscape, self.temperature, self.images, steady=self.gates is None, apart=apart)
@@ -215,14 +252,49 @@ class Experiment:
             return self._fit(progress)
 
     def _fit(self, progress: Progress | None) -> FitResult:
+        if self.series is not None:
+            optics = None if self.series.uniform else self.optics()
+            lifetime = given_number(self.lifetime, "lifetime")
+            found, tried = fit_powers(self.series, self.model, self.constraints, optics, lifetime)
+            return answer_series(found, tried, optics, self.settings())
         alone = not self.images and self.spectral_map is None
         decays = measure_decays(self.decays, self._components(), progress if alone else None)
+        decays, told = draw_decays(decays, self.intervals, progress if alone else None)
         if alone:
-            return answer_decays(decays, self.settings(), chosen=self.model is None)
+            return finished(answer_decays(decays, self.settings(), chosen=self.model is None))
+        optics = self.optics()
+        if self.film is not None:
+            optics = landscape_optics(optics)
+        lifetime = common_lifetime(decays) if decays else lifetime_estimate(given_number(self.lifetime, "lifetime"))
+        if self.spectral_map is not None:
+            return self._fit_map(optics, lifetime, decays, told, progress)
+        noise, interval = noise_of(self.images[0], self.noise), self.intervals.simple
+        if self.gates is None:
+            batch = measure_all(
+                self.images,
+                optics,
+                self.constraints,
+                noise=noise,
+                interval=interval,
+                landscape=self.film,
+                progress=progress,
+            )
+        else:
+            gates = gate_pairs(self.gates, self.images)
+            optics = replace(optics, known=with_lifetime(optics.known, lifetime))
+            found = measure(self.images, optics, self.constraints, noise=noise, interval=interval, gates=gates)
+            batch = Batch((found.measurement,), (found,), (found,))
+        batch, columns = draw_images(batch, self.intervals, progress, first=len(decays))
+        asked = Asked(self.images, self.gates is None, self.film is None, noise, interval, self.unreadable)
+        result = answer_images(asked, batch, optics, lifetime, decays, self.settings())
+        return finished(with_diffusivity(result, told | columns, lifetime, self.seed))
+
+    def optics(self) -> Optics:
+        """Laser and PSF from images or numbers."""
         ratio = 1.0
         if self.laser_wavelength is not None and self.emission_wavelength is not None:
             ratio = self.laser_wavelength / self.emission_wavelength
-        optics = resolve_optics(
+        return resolve_optics(
             self.laser,
             given_number(self.laser_fwhm, "laser_fwhm"),
             self.psf,
@@ -231,45 +303,27 @@ class Experiment:
             noise=self.noise,
             tied=tuple(self.tied),
         )
-        if self.film is not None:
-            optics = landscape_optics(optics)
-        lifetime = common_lifetime(decays) if decays else lifetime_estimate(given_number(self.lifetime, "lifetime"))
-        if self.spectral_map is not None:
-            return self._fit_map(optics, lifetime, decays, progress)
-        noise = noise_of(self.images[0], self.noise)
-        if self.gates is None:
-            batch = measure_all(
-                self.images,
-                optics,
-                self.constraints,
-                noise=noise,
-                interval=self.interval,
-                landscape=self.film,
-                progress=progress,
-            )
-        else:
-            gates = gate_pairs(self.gates, self.images)
-            optics = replace(optics, known=with_lifetime(optics.known, lifetime))
-            found = measure(self.images, optics, self.constraints, noise=noise, interval=self.interval, gates=gates)
-            batch = Batch((found.measurement,), (found,), (found,))
-        asked = Asked(self.images, self.gates is None, self.film is None, noise, self.interval, self.unreadable)
-        return answer_images(asked, batch, optics, lifetime, decays, self.settings())
 
-    def _fit_map(self, optics, lifetime, decays, progress: Progress | None) -> FitResult:
+    def _fit_map(self, optics, lifetime, decays, told, progress: Progress | None) -> FitResult:
         """The spectral map with what the decays say of the lifetime."""
-        assert self.spectral_map is not None
+        found = self.measured_map(lifetime)
         collection = given_number(self.collection_fwhm, "collection_fwhm")
-        found = measure_spectral_map(
+        if progress is not None:
+            progress(1, 1, found.spectral_map.file)
+        found, chosen = draw_map(found, lifetime, told, self.intervals, progress), self.model is None
+        return finished(answer_map(found, optics, collection, lifetime, decays, self.settings(), chosen=chosen))
+
+    def measured_map(self, lifetime: Estimate = NO_LIFETIME) -> MeasuredMap:
+        """The spectral map's fit, with what is known of the lifetime."""
+        assert self.spectral_map is not None
+        return measure_spectral_map(
             self.spectral_map,
-            collection_known(optics, collection),
+            collection_known(self.optics(), given_number(self.collection_fwhm, "collection_fwhm")),
             self.constraints,
             lifetime,
             temperature=self.temperature or 295.0,
             relaxing=None if self.model is None else self.model == "relaxation",
         )
-        if progress is not None:
-            progress(1, 1, self.spectral_map.file)
-        return answer_map(found, optics, collection, lifetime, decays, self.settings(), chosen=self.model is None)
 
     def _components(self) -> int | None:
         """How many lifetimes; None: as many as it takes."""
@@ -279,58 +333,7 @@ class Experiment:
 
     def settings(self) -> dict[str, Any]:
         """Everything that was asked for, as plain values."""
-        plain = {name: getattr(self, name) for name in ("laser_fwhm", "psf_fwhm", "laser_wavelength",
-                 "emission_wavelength", "lifetime", "noise", "background", "interval")}  # fmt: skip
-        return {
-            "images": [image.name for image in self.images],
-            **self._settings_of_map(),
-            **self._settings_of_decays(),
-            "laser": None if self.laser is None else self.laser.name,
-            "psf": None if self.psf is None else self.psf.name,
-            **plain,
-            **({} if self.film is None else {"landscape": self.film.file, "temperature": self.film.temperature}),
-            "gates": None if self.gates is None else np.asarray(gate_pairs(self.gates, self.images)).tolist(),
-            "fixed": dict(self.fixed),
-            "bounds": {name: list(pair) for name, pair in self.bounds.items()},
-            "tied": list(self.tied),
-            **self._settings_of_camera(),
-        }
-
-    def _settings_of_camera(self) -> dict[str, Any]:
-        if not self.images:
-            return {}
-        first, names = self.images[0], ("gain", "offset", "read_noise", "excess_noise", "gain_known")
-        return {
-            "pixel_size": list(first.spacing),
-            "pixel_size_origin": first.pixel_size_origin,
-            "camera": {name: getattr(first.camera, name) for name in names},
-        }
-
-    def _settings_of_map(self) -> dict[str, Any]:
-        if self.spectral_map is None:
-            return {}
-        told = {name: getattr(self.spectral_map, name) for name in ("file", "step", "slit")}
-        return {
-            "spectral_map": told.pop("file"),
-            **told,
-            "spectral_map_read": "; ".join(self.spectral_map.notes),
-            "collection_fwhm": self.collection_fwhm,
-            "temperature": self.temperature,
-            "model": self.model,
-        }
-
-    def _settings_of_decays(self) -> dict[str, Any]:
-        if not self.decays:
-            return {}
-        told = {
-            "irf": [decay.irf.file for decay in self.decays if isinstance(decay.irf, Response)],
-            "irf_fwhm": [decay.irf for decay in self.decays if decay.irf and not isinstance(decay.irf, Response)],
-            "period": [decay.period for decay in self.decays if decay.period],
-        }
-        kept = {name: list(dict.fromkeys(values)) for name, values in told.items()}
-        names = {"decays": [decay.file for decay in self.decays], "model": self.model, "components": self.components}
-        read = {"decays_read": ["; ".join(decay.notes) for decay in self.decays if decay.notes]}
-        return names | kept | read
+        return account(self)
 
     def _all_images(self) -> list[Image]:
         return [*self.images, *(image for image in (self.laser, self.psf) if image is not None)]

@@ -10,16 +10,20 @@ import numpy as np
 from excidiff.inverse.batch import Progress
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.files.data import Image
-from excidiff.inverse.files.decays import Decay, read_decay, read_response
+from excidiff.inverse.files.decays import Decay, Response, read_decay, read_response
+from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.files.frames import read_frames
 from excidiff.inverse.files.readers import ImageOptions, Map, Unreadable, read_batch, read_image, read_map
 from excidiff.inverse.files.region import region_slices
 from excidiff.inverse.files.spectra import read_spectral_map
+from excidiff.inverse.files.streak import has_spectra_in_time, read_streak
 from excidiff.inverse.machine import environment
 from excidiff.inverse.options import (
     IN_TIME,
     QUANTITIES,
     bounds_of,
     check_options,
+    density,
     fixed_value,
     number,
     quantity,
@@ -31,6 +35,7 @@ from excidiff.inverse.results.report import write_figures
 from excidiff.inverse.results.result import FitResult
 from excidiff.inverse.results.storage import inside, write_text
 from excidiff.inverse.results.wording import counted
+from excidiff.inverse.rivals import Comparison, compare
 from excidiff.inverse.settings import FitSettings, Run, data_file, file_hash, relative_to, write_run
 from excidiff.solver.solution import InputError
 
@@ -50,8 +55,18 @@ def fit_files(settings: FitSettings, progress: Progress | None = None) -> FitRes
         if role != "image" or data_file(path).is_file()
     ]
     result = build(settings).fit(progress=progress)
-    record = {**environment(), "inputs": inputs, "command": command(settings)}
+    seed = result.settings.get("seed", 0)
+    record = {**environment(seed), "inputs": inputs, "command": command(settings)}
     return replace(result, settings={**result.settings, "run": record})
+
+
+def compare_files(settings: FitSettings, folder: Path, progress: Progress | None = None) -> Comparison:
+    """Read, fit every model, and write compare.json and compare.html into `folder`."""
+    check_options(settings)
+    found = compare(build(settings), progress)
+    write_text(inside(folder, "compare.json"), found.to_json())
+    found.report(inside(folder, "compare.html"))
+    return found
 
 
 def command(settings: FitSettings) -> str:
@@ -88,15 +103,21 @@ def draw_result(result: FitResult, folder: Path, progress: Progress | None = Non
 
 def build(settings: FitSettings) -> Experiment:
     """Read every file and put the experiment together. Raises `InputError` if no image at all can be used."""
-    given: dict[str, Any] = {"decay": _decays(settings), "model": settings.model}
+    given: dict[str, Any] = {"decay": _decays(settings), "model": settings.model, **_draws(settings)}
     if settings.components is not None:
         given["components"] = whole("--components", settings.components)
     if settings.spectral_map is not None:
         return Experiment(**_said({**given, **_spectra(settings)}))
+    if settings.image_density or settings.decay_density:
+        return Experiment(**_said({**_powers(settings), **_draws(settings)}))
     if not settings.images and settings.frames is None:
         return Experiment(**_said(given))
     frame_time = _time(settings, "frame_time")
-    found = read_batch(settings.images or (settings.frames or "",), **_image_options(settings))
+    found: list[Image | Unreadable]
+    if settings.frames is not None and frame_time is None:
+        found, given["gates"] = _timed_frames(settings)
+    else:
+        found = read_batch(settings.images or (settings.frames or "",), **_image_options(settings))
     lost = [entry for entry in found if isinstance(entry, Unreadable)]
     images = [entry for entry in found if isinstance(entry, Image)]
     if not images:
@@ -115,9 +136,52 @@ def build(settings: FitSettings) -> Experiment:
     if given["lifetime"] is None:  # fixing it and giving it are the same wish
         given["lifetime"] = fixed.pop("lifetime", None)
     unreadable = [(place, _name(e), e.reason) for place, e in enumerate(found) if isinstance(e, Unreadable)]
-    given |= {"noise": settings.noise, "interval": settings.interval, "tied": settings.tie}
+    given |= {"noise": settings.noise, "tied": settings.tie}
     given["bounds"] = dict(bounds_of(text) for text in settings.bound)
     return Experiment(images=images, fixed=fixed, unreadable=unreadable, **_said(given))
+
+
+def _draws(settings: FitSettings) -> dict[str, Any]:
+    """How intervals are found, and the random numbers of those that are drawn."""
+    numbers = {name: getattr(settings, name) for name in ("draws", "seed")}
+    return {
+        "interval": settings.interval,
+        **{name: whole(f"--{name}", text) for name, text in numbers.items() if text is not None},
+    }
+
+
+def _powers(settings: FitSettings) -> dict[str, Any]:
+    """Images and decays of several powers, and what is known of optics and film."""
+    images = [read_image(path, **_image_options(settings)) for path in settings.images]
+    densities = {
+        name: [density(f"--{name}-density", text) for text in getattr(settings, f"{name}_density")]
+        for name in ("image", "decay")
+    }
+    exposure = None if settings.exposure is None else quantity_of("--exposure", settings.exposure, "time")
+    series = FluenceSeries(
+        images=images,
+        image_densities=densities["image"],
+        decays=_decays(settings) or [],
+        decay_densities=densities["decay"],
+        exposure=exposure,
+        scale=settings.scale or "kind",
+        uniform=settings.laser is None and settings.laser_fwhm is None and not images,
+    )
+    given = {name: value for name, value in _optics(settings).items() if name not in ("temperature", "collection_fwhm")}
+    fixed, bounds = dict(map(fixed_value, settings.fix)), dict(map(bounds_of, settings.bound))
+    return {**given, "series": series, "model": settings.model, "fixed": fixed, "bounds": bounds}
+
+
+def _timed_frames(settings: FitSettings) -> tuple[list[Any], Any]:
+    """The frames of a file with an axis of time, and their gates."""
+    options = {**_image_options(settings), **_said({"uncertainty": settings.uncertainty})}
+    try:
+        images, gates = read_frames(settings.frames or "", slit=settings.slit, pulse=settings.pulse_time, **options)
+    except InputError as error:
+        if "no axis is 'time'" in str(error) or "have no axes" in str(error):
+            raise InputError(f'{settings.frames}: it has no axis of time; give --frame-time "0.5 ns"') from error
+        raise
+    return list(images), gates
 
 
 def _optics(settings: FitSettings) -> dict[str, Any]:
@@ -136,7 +200,8 @@ def _spectra(settings: FitSettings) -> dict[str, Any]:
     fixed = dict(fixed_value(text) for text in settings.fix)
     if given["lifetime"] is None:
         given["lifetime"] = fixed.pop("lifetime", None)
-    spectra = read_spectral_map(settings.spectral_map or "", step=settings.step, slit=settings.slit)
+    names = ("step", "slit", "wavelengths", "places", "uncertainty")
+    spectra = read_spectral_map(settings.spectral_map or "", **_said({name: getattr(settings, name) for name in names}))
     return {
         **given,
         "spectral_map": spectra,
@@ -151,11 +216,24 @@ def _decays(settings: FitSettings) -> list[Decay] | None:
         return None
     width, period = (_time(settings, name) for name in ("irf_fwhm", "period"))
     irf = None if settings.irf is None else read_response(settings.irf, time_unit=settings.time_unit)
-    column, unit = settings.decay_column, settings.time_unit
-    return [
-        read_decay(path, irf=irf, irf_fwhm=width, period=period, column=column, time_unit=unit)
-        for path in settings.decay
-    ]
+    rows = {name: getattr(settings, name) for name in ("skip", "curve")}
+    which = {name: whole(f"--{name}", text) for name, text in rows.items() if text is not None}
+    which |= _said({"column": settings.decay_column, "time_unit": settings.time_unit})
+    found = []
+    for path in settings.decay:
+        if has_spectra_in_time(path):
+            found += _bands(path, settings, width if irf is None else irf, period)
+            continue
+        if settings.bands is not None or (settings.uncertainty is not None and settings.spectral_map is None):
+            raise InputError(f"{path}: --bands and --uncertainty are of streak images; this has no axis of time in it")
+        found.append(read_decay(path, irf=irf, irf_fwhm=width, period=period, **which))
+    return found
+
+
+def _bands(path: str, settings: FitSettings, irf: Response | float | None, period: float | None) -> list[Decay]:
+    """The decays of a streak image's bands of wavelengths, or of all together."""
+    bands = None if settings.bands is None else [part.strip() for part in settings.bands.split(",")]
+    return read_streak(path, uncertainty=settings.uncertainty).decays(bands, irf=irf, period=period)
 
 
 def _time(settings: FitSettings, name: str) -> float | None:

@@ -24,6 +24,7 @@ PACKAGES = (
     "tifffile",
     "h5netcdf",
     "matplotlib",
+    "numpyro",
 )
 
 
@@ -67,8 +68,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def environment() -> dict[str, Any]:
-    """What a result is recorded with beside its settings: system, device, dtype, seed, versions. Starts JAX."""
+def environment(seed: int = 0) -> dict[str, Any]:
+    """What a result is recorded with beside its settings: system, device, dtype, seed, versions. Starts JAX.
+
+    Of all fits, only intervals that are drawn use random numbers.
+    """
     import jax
 
     device = jax.devices()[0]
@@ -76,7 +80,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "device": f"{device.platform}: {device.device_kind}",
         "dtype": "float64" if jax.config.values["jax_enable_x64"] else "float32",
-        "seed": 0,  # a fit draws no random numbers
+        "seed": seed,
         "versions": versions(),
     }
 

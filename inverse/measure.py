@@ -133,11 +133,12 @@ def _moved(entry: Estimate, by: float) -> Estimate:
 def deconvolved_length(gaussian: SpotFit, fit: SpotFit, laser: Given, size: tuple[float, float]) -> Estimate:
     """√(FWHM² − FWHM_laser²)/2.3548 = √(w² − s²) from the least-squares Gaussian of the image; error by propagation.
 
-    The error of w is that of least squares under the fitted model's variances.
+    The error of w is that of least squares under the fitted model's variances. Of the light through a slit, an image
+    of one row, there is none.
     """
     width = gaussian.value("width")
     square = width**2 - laser.value**2
-    if square <= 0:
+    if square <= 0 or gaussian.used.shape[1] == 1:
         return Estimate(None, unit="um", identifiable=False, origin="derived")
     value = float(np.sqrt(square))
     stderr = (

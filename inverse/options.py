@@ -16,11 +16,16 @@ QUANTITIES = {
     "temperature": "temperature",
     "collection_fwhm": "fwhm",
 }
-MODELS = ("free", "mixture", "relaxation")
-OF_INSTRUMENT = ("irf", "irf_fwhm", "period", "decay_column", "time_unit")
-OF_DECAYS = ("decay", *OF_INSTRUMENT, "model", "components", "device")
+MODELS = ("free", "mixture", "relaxation", "annihilation", "traps", "saturable traps")
+OF_INSTRUMENT = ("irf", "irf_fwhm", "period", "decay_column", "time_unit", "skip", "curve", "bands")
+INTERVALS = ("fisher", "profile", "bootstrap", "nuts")
+OF_DRAWS = ("interval", "draws", "seed")
+OF_DECAYS = ("decay", *OF_INSTRUMENT, *OF_DRAWS, "uncertainty", "model", "components", "device")
 IN_TIME = {"irf_fwhm": "response", "period": "period", "frame_time": "time"}  # options of decays and frames
-OF_MAPS = ("step", "slit")
+TIMELESS = (".tif", ".tiff", ".npy", ".npz", ".csv", ".txt")  # files that have no axis of time
+OF_MAPS = ("step", "wavelengths", "places")
+OF_SCANS = ("slit", "uncertainty")  # of spectral maps and streaks
+OF_SERIES = ("exposure", "scale")
 WITH_ERROR = ("laser_fwhm", "psf_fwhm", "collection_fwhm", "lifetime")  # whose errors are carried on
 FIXABLE = {
     "diffusion_length": "diffusion_length",
@@ -30,6 +35,12 @@ FIXABLE = {
     "centre_y": "length",
     "amplitude": "dimensionless",
     "background": "dimensionless",
+    "annihilation": "capture",
+    "trapping_rate": "rate",
+    "trap_density": "density",
+    "capture": "capture",
+    "release": "rate",
+    "trap_lifetime": "lifetime",
     "disorder": "energy",
     "linewidth": "energy",
     "band_centre": "energy",
@@ -45,14 +56,25 @@ OPTIONS = {
         ("period", "TIME", 'of the laser, such as "25 ns"; without it pulses are far apart'),
         ("decay-column", "NAME", "of several columns beside the time, the counts"),
         ("time-unit", "UNIT", "ns, ps, …, of files that do not say"),
-        ("frames", "FILE", "stack of time-gated images, the first from the pulse on"),
-        ("frame-time", "TIME", 'from one frame to the next, such as "0.5 ns"'),
+        ("skip", "NUMBER", "rows of numbers above the data of a table"),
+        ("curve", "NUMBER", "of several below each other in a table, the first being 0"),
+        ("bands", "FROM..TO, …", 'of a streak image as --decay: a decay each, such as "500..510 nm, 510..520 nm"'),
+        ("frames", "FILE", "stack of time-gated images, the first from the pulse on; or a streak image, time and x"),
+        ("frame-time", "TIME", 'from one frame to the next, such as "0.5 ns"; needed if the file has no axis of time'),
+        ("pulse-time", "TIME", "when the pulse came on the file's axis of time (default: at its zero)"),
+    ),
+    "pulses of several powers": (
+        ("exposure", "TIME", "after each pulse up to which images integrate (default: to the end)"),
+        ("scale", "WHICH", "photons per exciton: shared by all, one per kind of data (default), or free"),
     ),
     "spectra against position": (
-        ("spectral-map", "FILE", "places down, wavelengths or energies across, with their units in the corner"),
+        ("spectral-map", "FILE", "a table with both axes' units in its corner, or .hspy, .nc, .dm4, … with axes"),
         ("collection-fwhm", "LENGTH", "of the spot that the spectrometer sees, at the sample"),
         ("step", "LENGTH", "the cell along the scan that a place stands for (default: the places' distance)"),
-        ("slit", "LENGTH", "its width across the scan (default: as good as none)"),
+        ("slit", "LENGTH", "its width across a line (default: as good as none); of a streak that of its slit"),
+        ("wavelengths", "FROM..TO", 'the part to use, such as "500..540 nm" or "2.3..2.5 eV"'),
+        ("places", "FROM..TO", 'the part to use, such as "-1..1 um"; of a map x and y: "0..2 um, 0..1 um"'),
+        ("uncertainty", "WHICH", 'of numbers that are no photons: a number, a file, or "from the data"'),
     ),
     "the laser and the optics": (
         ("laser", "FILE", "image of the laser spot through the same optics"),
@@ -80,6 +102,18 @@ OPTIONS = {
         ("saturation", "COUNTS", "at which a pixel is full; inf: never"),
         ("background", "PHOTONS", 'per pixel if known (default: "fit")'),
     ),
+}
+
+OF_PEAKS = (
+    ("wavelengths", "FROM..TO", 'the part to use, such as "500..540 nm" or "2.3..2.5 eV"'),
+    ("places", "FROM..TO", 'the part to use, such as "-1..1 um"; of a map x and y: "0..2 um, 0..1 um"'),
+    ("centre", "PLACE", 'of the spot, such as "1.2 um", of a map "1.2 um, 0.4 um" (default: where the light is)'),
+    ("uncertainty", "WHICH", 'a number, a file, or "from the data" (default: of photons theirs, else from the data)'),
+)
+PEAK_FILES = {
+    "peaks.csv": "peak, width and light of every spectrum, with errors",
+    "result.nc": "the spectra and these numbers on their axes",
+    "figures": "drawn, as PNG and SVG",
 }
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -121,6 +155,19 @@ def _check_data(settings: FitSettings) -> None:
     """What is to be fitted, and the options that belong to one kind of data only."""
     if not settings.any_data():
         raise InputError("nothing to fit: give images, --frames FILE, --decay FILE or --spectral-map FILE")
+    powers = bool(settings.image_density or settings.decay_density)
+    given = ["--" + name for name in OF_SERIES if getattr(settings, name) is not None]
+    if given and not powers:
+        raise InputError(f"{' and '.join(given)} given, but no peak densities, which pulses of several powers have")
+    for name in ("image", "decay"):
+        data, densities = settings.images if name == "image" else settings.decay, getattr(settings, f"{name}_density")
+        if powers and len(data) != len(densities):
+            raise InputError(
+                f"{len(data)} {name}s with {len(densities)} peak densities; give --{name}-density for each"
+            )
+    of_scans = ["--" + name for name in OF_SCANS if getattr(settings, name) is not None]
+    if of_scans and settings.spectral_map is None and settings.frames is None and (settings.slit or not settings.decay):
+        raise InputError(f"{' and '.join(of_scans)} given, but neither --spectral-map FILE nor --frames of a streak")
     of_map = ["--" + name for name in OF_MAPS if getattr(settings, name) is not None]
     if of_map and settings.spectral_map is None:
         raise InputError(f"{' and '.join(of_map)} given, but no spectra against position: add --spectral-map FILE")
@@ -128,8 +175,12 @@ def _check_data(settings: FitSettings) -> None:
         raise InputError("give images or a spectral map; they are fits of their own")
     if settings.images and settings.frames is not None:
         raise InputError("give steady images or --frames, time-gated ones; they are fits of their own")
-    if (settings.frames is None) != (settings.frame_time is None):
+    if settings.frames is not None and settings.frame_time is None and settings.frames.lower().endswith(TIMELESS):
         raise InputError('--frames FILE and --frame-time "0.5 ns", the time from one frame to the next, go together')
+    if settings.frames is None and (settings.frame_time is not None or settings.pulse_time is not None):
+        raise InputError("--frame-time and --pulse-time are of time-gated images: add --frames FILE")
+    if settings.frame_time is not None and (settings.pulse_time is not None or settings.slit is not None):
+        raise InputError("--pulse-time and --slit are for frames whose file gives their times; leave --frame-time out")
     given = ["--" + name.replace("_", "-") for name in OF_INSTRUMENT if getattr(settings, name) is not None]
     if given and not settings.decay:
         raise InputError(f"{' and '.join(given)} given, but no decay: add --decay FILE")
@@ -154,6 +205,16 @@ def quantity(settings: FitSettings, name: str) -> float | tuple[float, float] | 
     # An error may be far smaller than any value: its unit alone is read, and its sign is checked by `Experiment`.
     one = parse_quantity(f"1 {unit}", {"lifetime": "time"}.get(name, "length"), name=option)
     return house, one * float(error)
+
+
+def density(option: str, text: str) -> tuple[float, float]:
+    """A peak density with its error, if it has one, 1/µm²."""
+    parts = _with_error(text, option)
+    if parts is None:
+        return parse_quantity(text, "density", name=option), 0.0
+    value, error, unit = parts
+    one = parse_quantity(f"1 {unit}", "density", name=option)
+    return one * float(value), one * float(error)
 
 
 def quantity_of(option: str, text: str, kind: str) -> float:

@@ -22,28 +22,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from excidiff.inverse.files.noise import names_file
 from excidiff.inverse.files.toml import check_keys, read_toml
 from excidiff.inverse.settings import FitSettings
 from excidiff.solver.solution import InputError
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "excitation": ("laser", "laser_fwhm", "laser_wavelength", "period", "pulse"),
+    "excitation": ("laser", "laser_fwhm", "laser_wavelength", "period", "pulse", "exposure"),
     "optics": ("psf", "psf_fwhm", "emission_wavelength", "pixel_size"),
     "camera": ("gain", "offset", "read_noise", "excess_noise", "dark", "flat", "mask", "region", "saturation"),
     "film": ("landscape", "temperature"),
     "detection": ("background", "noise", "scale"),
+    "intervals": ("interval", "draws", "seed"),
 }
+DENSITIES = ("peak_density", "peak_density_error")
 KINDS: dict[str, tuple[str, ...]] = {
-    "image": ("file",),
-    "frames": ("file", "frame_time"),
-    "decay": ("file", "irf", "irf_fwhm", "column", "time_unit"),
-    "spectral_map": ("file", "collection_fwhm", "step", "slit"),
+    "image": ("file", *DENSITIES),
+    "frames": ("file", "frame_time", "pulse_time", "slit", "uncertainty"),
+    "decay": ("file", *DENSITIES, "irf", "irf_fwhm", "column", "time_unit", "skip", "curve", "bands", "uncertainty"),
+    "spectral_map": ("file", "collection_fwhm", "step", "slit", "wavelengths", "places", "uncertainty"),
 }
 ALONE = ("frames", "spectral_map")  # of which a fit has one
 ABOUT = ("start", "min", "max", "fixed", "tie", "value", "error")
 PATHS = ("laser", "psf", "dark", "flat", "mask", "landscape", "irf", "file")
 RENAMED = {"column": "decay_column"}
-LATER = ("exposure", "peak_density", "peak_density_error", "raster_scan")
+LATER = ("raster_scan",)
 
 
 def read_protocol(files: Sequence[str], options: Mapping[str, Any], lists: Mapping[str, Any]) -> FitSettings:
@@ -65,7 +68,7 @@ def read_protocol(files: Sequence[str], options: Mapping[str, Any], lists: Mappi
         found |= {key: _text(path, f"[{name}] {key}", value) for key, value in table.items()}
     _timing(path, found)
     found |= _measurements(path, document) | _parameters(path, document)
-    for key in PATHS:
+    for key in (*PATHS, *(["uncertainty"] if names_file(found.get("uncertainty")) else [])):
         if key in found:
             found[key] = str(path.parent / found[key])
     added = {name: (*found.get(name, ()), *given) for name, given in lists.items() if name != "images"}
@@ -83,14 +86,12 @@ def _refuse_later(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _timing(path: Path, found: dict[str, Any]) -> None:
-    """`pulse` and `scale` say what the fit of a linear film does anyway, or what it cannot do."""
-    pulse, scale = found.pop("pulse", None), found.pop("scale", "free")
+    """`pulse` says what the fit does anyway, or what it cannot do."""
+    pulse = found.pop("pulse", None)
     if pulse not in (None, "single", "continuous"):
         raise InputError(f'{path}: [excitation] pulse = {pulse!r}; choose "single" or "continuous", or give a period')
     if pulse is not None and "period" in found:
         raise InputError(f"{path}: [excitation] has both pulse and period; a train of pulses has a period alone")
-    if scale != "free":
-        raise InputError(f'{path}: [detection] scale = {scale!r}; in this version every image has its own: "free"')
 
 
 def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,15 +101,25 @@ def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
         entries = document.get(kind, [])
         if not isinstance(entries, list):
             raise InputError(f"{path}: [{kind}] is one of perhaps several; write [[{kind}]]")
-        files, shared = [], {}
+        files, shared, densities = [], {}, []
         for number, entry in enumerate(entries, 1):
             where = f"[[{kind}]] {number}"
             table = _table(path, entry, where)
             check_keys(path, table, keys, f" in {where}")
             if "file" not in table:
                 raise InputError(f"{path}: {where} has no file")
-            files += _opened(path, _text(path, f"{where} file", table["file"]))
+            opened = _opened(path, _text(path, f"{where} file", table["file"]))
             rest = {key: _text(path, f"{where} {key}", value) for key, value in table.items() if key != "file"}
+            density, error = (rest.pop(key, None) for key in DENSITIES)
+            if error is not None and density is None:
+                raise InputError(f"{path}: {where} has an error of the peak density, but no peak density")
+            if density is not None:
+                whole = {"value": density, "error": error}
+                text = density if error is None else _with_error(path, f"{where} peak_density", whole)
+                densities += [text] * len(opened)
+            files += opened
+            if len(densities) not in (0, len(files)):
+                raise InputError(f"{path}: some [[{kind}]] have a peak_density, others have none; give all of them one")
             if number > 1 and rest != shared:
                 raise InputError(f"{path}: {where} differs from the first in more than its file; fit the two apart")
             shared = rest
@@ -118,6 +129,7 @@ def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
             name = {"image": "images"}.get(kind, kind)
             found |= {name: files[0] if kind in ALONE else tuple(files)}
             found |= {RENAMED.get(key, key): value for key, value in shared.items()}
+            found |= {f"{kind}_density": tuple(densities)} if densities else {}
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from excidiff.inverse import verdicts as say
 from excidiff.inverse.batch import overall_goodness
 from excidiff.inverse.derived import laser_measurement, width_estimate
+from excidiff.inverse.files.noise import doubts
 from excidiff.inverse.files.spectra import PLANCK_C
 from excidiff.inverse.fit.colours import BINS
 from excidiff.inverse.fit.limits import Known
@@ -61,6 +62,7 @@ def answer_map(
     spoken = [*on_spectra(found, lifetime, chosen=chosen), *say.on_decays(decays, agreement(decays))]
     seen = optics.warnings if optics.laser is not None else ()  # a PSF has no part in what a fibre collects
     notes = [*seen, *(note for decay in decays for note in decay.notes)]
+    notes += [f"{entry.file}: {note}" for note in doubts(found.spectral_map.notes)]
     if collection is None:
         notes.append(
             "No collection spot was given (--collection-fwhm): the spectrometer is taken to see points, and any blur "

@@ -13,13 +13,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from excidiff.inverse.files.formats import file_hash as hash_of
+from excidiff.inverse.files.noise import names_file
 from excidiff.inverse.files.toml import check_keys, read_toml
 from excidiff.inverse.results.storage import write_text
 from excidiff.solver.solution import InputError
 
 FORMAT = "excidiff run 1"
 FILES = ("frames", "spectral_map", "irf", "laser", "psf", "landscape", "dark", "flat", "mask")
-LISTS = ("images", "decay", "fix", "bound", "tie")
+LISTS = ("images", "decay", "fix", "bound", "tie", "image_density", "decay_density")
 DATA = ("images", "decay", "frames", "spectral_map")
 HEADER = "# A fit by excidiff. Run it again with:  excidiff rerun run.toml\n"
 
@@ -35,16 +37,27 @@ class FitSettings:
     images: tuple[str, ...] = ()
     frames: str | None = None
     frame_time: str | None = None
+    pulse_time: str | None = None
     decay: tuple[str, ...] = ()
     irf: str | None = None
     irf_fwhm: str | None = None
     period: str | None = None
     decay_column: str | None = None
     time_unit: str | None = None
+    skip: str | None = None
+    curve: str | None = None
+    bands: str | None = None
+    image_density: tuple[str, ...] = ()
+    decay_density: tuple[str, ...] = ()
+    exposure: str | None = None
+    scale: str | None = None
     spectral_map: str | None = None
     collection_fwhm: str | None = None
     step: str | None = None
     slit: str | None = None
+    wavelengths: str | None = None
+    places: str | None = None
+    uncertainty: str | None = None
     model: str | None = None
     components: str | None = None
     laser: str | None = None
@@ -72,13 +85,19 @@ class FitSettings:
     bound: tuple[str, ...] = ()
     tie: tuple[str, ...] = ()
     interval: str = "fisher"
+    draws: str | None = None
+    seed: str | None = None
     device: str = "auto"
 
     def paths(self) -> list[tuple[str, str]]:
         """(role, path) of every input file, the data first."""
         data = [*(("image", path) for path in self.images), *(("decay", path) for path in self.decay)]
-        named = [(role, getattr(self, role)) for role in FILES]
+        named = [(role, getattr(self, role)) for role in self.files()]
         return data + [(role, path) for role, path in named if path is not None]
+
+    def files(self) -> tuple[str, ...]:
+        """The options that are paths, here and now: an uncertainty may be a number, too."""
+        return (*FILES, "uncertainty") if names_file(self.uncertainty) else FILES
 
     def any_data(self) -> bool:
         """Whether there is anything to fit."""
@@ -95,7 +114,7 @@ class FitSettings:
 
     def moved(self, change: Any) -> "FitSettings":
         """The same settings with `change` applied to every path."""
-        updated = {name: change(path) for name in FILES if (path := getattr(self, name)) is not None}
+        updated = {name: change(path) for name in self.files() if (path := getattr(self, name)) is not None}
         values = {field.name: getattr(self, field.name) for field in fields(self)} | updated
         lists = {name: tuple(map(change, getattr(self, name))) for name in ("images", "decay")}
         return FitSettings(**{**values, **lists})
@@ -112,13 +131,15 @@ class Run:
 
 def data_file(path: str | Path) -> Path:
     """The file behind a path that may name one of its datasets: "file.h5:/image" -> file.h5."""
-    member = re.match(r"(.+\.(?:h5|hdf5|nc|npz)):", str(path), re.IGNORECASE)
+    member = re.match(r"(.+\.(?:h5|hdf5|nc|npz|hspy|zspy|zarr|dm3|dm4)):", str(path), re.IGNORECASE)
     return Path(member[1] if member else path)
 
 
 def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file. Raises `InputError` when it cannot be read."""
+    """SHA-256 of a file, or of all in a folder. Raises `InputError` when it cannot be read."""
     try:
+        if data_file(path).is_dir():
+            return hash_of(data_file(path))
         with open(data_file(path), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:

@@ -10,6 +10,7 @@ import numpy as np
 from excidiff.inverse.derived import diffusivity_estimate
 from excidiff.inverse.estimates import estimate, is_limit, searched
 from excidiff.inverse.files.spectra import SpectralMap
+from excidiff.inverse.fit.blocks import UNLIKELY, structure, told
 from excidiff.inverse.fit.detector import Detector
 from excidiff.inverse.fit.likelihood import deviance, deviance_moments
 from excidiff.inverse.fit.limits import Known
@@ -17,11 +18,10 @@ from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.peaks import reduce_spectra
 from excidiff.inverse.fit.quality import BAD_FIT
 from excidiff.inverse.fit.spectral import SpectralFit, fit_spectral_map
-from excidiff.inverse.fit.uncertainty import NORMAL_95, chi2_tail
+from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.results.result import Estimate, Measurement
 
 BLOCKS = (8, 12)  # of places and colours, whose sums show a structure that single bins do not
-UNLIKELY = 1e-4  # probability of such a structure by chance below which a map is flagged
 POINTLIKE = 1e-3  # as good as nothing, of a width
 ENDLESS = 1e4  # as good as endless
 
@@ -141,7 +141,7 @@ def judged(fit: SpectralFit) -> dict[str, Any]:
         "z": z,
         "p_value": erfc(abs(z) / sqrt(2)),
         "deviance": observed,
-        "structure_p": _structure(fit),
+        "structure_p": _structured(fit),
         "photons": float(fit.counts.sum() - background * fit.counts.size),
         "pixels": int(fit.counts.size),
         "masked": 0,
@@ -149,32 +149,25 @@ def judged(fit: SpectralFit) -> dict[str, Any]:
     }
 
 
-def _structure(fit: SpectralFit) -> float:
-    """The probability of sums y − µ over blocks of neighbouring places and colours that differ this much.
-
-    As many numbers as were fitted are taken off the degrees of freedom: blocks see most of what they follow.
-    """
+def _structured(fit: SpectralFit) -> float:
+    """The probability of sums over blocks of neighbouring places and colours that differ this much."""
     away, law = (a.reshape(-1, a.shape[-1]) for a in (fit.counts - fit.expected, fit.variance))
-    for axis, blocks in enumerate(BLOCKS):
-        starts = np.unique(np.linspace(0, away.shape[axis], blocks + 1)[:-1].astype(int))
-        away, law = np.add.reduceat(away, starts, axis), np.add.reduceat(law, starts, axis)
-    freedom = max(away.size - int(fit.moving.sum()), 1)
-    return chi2_tail(float((away**2 / law).sum()), freedom)
+    return structure(away, law, BLOCKS, int(fit.moving.sum()))
 
 
 def _misfit(fit: SpectralFit, tests: Mapping[str, Any]) -> str | None:
     """In words, why a fit is not to be trusted; None where nothing speaks against it."""
     if not fit.converged:
         return f"the fit did not converge in {fit.steps} steps"
-    z, ratio, structure = tests["z"], tests["deviance_ratio"], tests["structure_p"]
-    if abs(z) <= BAD_FIT and structure > UNLIKELY:
+    z, ratio, shape = tests["z"], tests["deviance_ratio"], tests["structure_p"]
+    if abs(z) <= BAD_FIT and shape > UNLIKELY:
         return None
     if z < -BAD_FIT:
         return (
             f"the deviance is {ratio:.3g} times what the noise explains: the counts scatter less than photons can; "
             "were they smoothed, averaged, or corrected for the spectrometer's response?"
         )
-    chance = "p < 1e-10" if min(structure, tests["p_value"]) < 1e-10 else f"p = {min(structure, tests['p_value']):.1g}"
+    chance = told(min(shape, tests["p_value"]))
     more = "" if fit.relaxing else "energy relaxation (--model relaxation), "
     return (
         f"the deviance is {ratio:.3g} times what the noise explains, or neighbouring bins err alike ({chance}): the "

@@ -36,7 +36,7 @@ def test_the_start_leads_to_the_maximum():
     first = fit_gaussian(summed(images), "poisson", least_squares=True)
     found = fit_gated(images, first, known, Constraints({}, {}), "poisson", gates)
     truth = [np.log(0.2), np.log(5.0), np.log(WIDTH), 0.0, 0.0, np.log(3e5), 0.5]
-    assert found.again().objective < found.again(begin=np.array(truth)).objective + 0.1
+    assert found.problem.fit(found.values).objective < found.problem.fit(np.array(truth)).objective + 0.1
 
 
 @pytest.mark.parametrize(("gates", "length"), [("even", 0.4), ("wide", 0.6)])

@@ -12,6 +12,7 @@ from typing import TypedDict, Unpack
 import numpy as np
 from jaxtyping import Float
 
+from excidiff.inverse.files.axes import Axis
 from excidiff.inverse.files.counters import describe_counter
 from excidiff.inverse.files.data import Camera, Image
 from excidiff.inverse.files.formats import file_hash, read_raster
@@ -132,6 +133,9 @@ def describe(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> dict[str, obj
         "frames": len(frames),
         "values": str(frames.dtype),
     }
+    meaning = _meaning(raster.axes)
+    if meaning is not None:
+        entries["holds"] = meaning
     if any(axis.unit for axis in raster.axes):
         entries |= {f"axis {axis.name.removeprefix('axis ')}": axis.told for axis in raster.axes}
     if any(raster.labels) and len(frames) > 1:
@@ -142,14 +146,29 @@ def describe(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> dict[str, obj
         entries["counts"] = f"{values.min():g} to {values.max():g}"
         entries["total"] = f"{values.sum(dtype=float):g}"
         entries["saturation"] = _saturation_words(frames, finite)
-    entries["pixel size"] = told_size(settled.size) if settled.size else "not known"
-    entries["pixel size from"] = settled.origin
-    for tag in raster.tags:
-        entries[tag.source] = f"{tag.words} → {told_size(tag.size)}"
+    if meaning is None or settled.size:
+        entries["pixel size"] = told_size(settled.size) if settled.size else "not known"
+        entries["pixel size from"] = settled.origin
+        for tag in raster.tags:
+            entries[tag.source] = f"{tag.words} → {told_size(tag.size)}"
     notes = [*raster.notes, *settled.notes]
     if notes:
         entries["notes"] = "; ".join(notes)
     return entries
+
+
+def _meaning(axes: Sequence[Axis]) -> str | None:
+    """What an array with these axes is, and what reads it; None for images and for what nothing tells."""
+    kinds = {axis.kind for axis in axes if axis.values.size > 1}
+    spectra, places = bool(kinds & {"wavelength", "energy"}), [name for name in ("x", "y") if name in kinds]
+    if "time" in kinds and spectra and not places:
+        return "a streak image of spectra in time: excidiff peaks FILE; or --decay FILE, --bands for parts"
+    if "time" in kinds and len(places) == 1 and not spectra:
+        return f"a streak image along {places[0]}: --frames FILE with --slit"
+    if spectra and places and "time" not in kinds:
+        what = "over a map" if len(places) == 2 else f"along {places[0]}"
+        return f"spectra {what}: excidiff peaks FILE; or --spectral-map FILE"
+    return None
 
 
 def _saturation_words(frames: np.ndarray, finite: np.ndarray) -> str:

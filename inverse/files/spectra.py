@@ -1,29 +1,27 @@
-"""Spectra against position: `SpectralMap`, counts of a spectrometer along a line or over a map, from tables.
+"""Spectra against position: `SpectralMap`, counts of a spectrometer along a line or over a map.
 
 A spectrometer counts the light between the edges of its bins. They lie midway between neighbouring centres on the axis
 that it gives, wavelength or energy, and are turned into energies by E = hc/λ edge by edge; the counts stay as they are:
 a Jacobian would make numbers of them whose noise is no longer that of photons.
 """
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float64
 
-from excidiff.inverse.files.formats import file_hash
+from excidiff.inverse.files.formats import file_hash, split_member
+from excidiff.inverse.files.noise import Uncertainty, names_file, settle_noise
+from excidiff.inverse.files.placed import Placed, read_placed
 from excidiff.inverse.files.raster import MAX_PIXELS
-from excidiff.inverse.files.tables import read_columns
-from excidiff.inverse.files.units import check_range, length_unit, parse_quantity
+from excidiff.inverse.files.spans import PLANCK_C, Span, place_span, wavelength_span
+from excidiff.inverse.files.units import check_range, parse_quantity
 from excidiff.solver.solution import InputError
 
-PLANCK_C = 1_239_841.984
-"""h c in meV nm (CODATA 2018)."""
 ENERGIES = {"mev": 1.0, "ev": 1e3}
 FEWEST_COLOURS, FEWEST_PLACES = 8, 3
-_NAME = re.compile(r"(?P<what>[A-Za-zλ ]+?)[\s_(\[/]*(?P<unit>nm|um|µm|mev|ev|mm)?[\s)\]]*", re.IGNORECASE)
-_COLOURS = ("wavelength", "lambda", "λ", "energy", "photon energy")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -103,46 +101,111 @@ def read_spectral_map(
     *,
     step: str | float | None = None,
     slit: str | float | None = None,
-    uncertainty: str | Path | None = None,
+    wavelengths: Span | None = None,
+    places: Span | Sequence[Span] | None = None,
+    uncertainty: Uncertainty | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> SpectralMap:
-    r"""Read spectra along a line from a table: places in the first column, colours in the first row.
+    r"""Read spectra along a line or over a map: from a table, or from any file that `read_labelled` reads.
 
-    The corner names both axes with their units, "position_um\wavelength_nm" or "energy_eV\position_um": what stands
-    before the bar runs down the rows. step: of the scan, the cell along the line that a place stands for ("50 nm", or
-    µm), by default the distance of the places; slit: its width across the line, by default as good as none.
-    uncertainty: a table of the same form.
+    A table has places in the first column and colours in the first row; its corner names both axes with their units,
+    "position_um\wavelength_nm" or "energy_eV\position_um": what stands before the bar runs down the rows. An array with
+    axes may have them in any order, falling or rising: x, y or both, and wavelength or energy.
+    step: of the scan, the cell along x that a place stands for ("50 nm", or µm), by default the distance of the places;
+    slit: its size along y, by default the distance of the places of a map, and of a line as good as none.
+    wavelengths: the part to use, (500, 540) in nm, "500..540 nm" or "2.3..2.5 eV"; places: that of a line,
+    "0..1.5 um", or of a map one of x and one of y. uncertainty: of numbers that are no counts of photons, one number,
+    an array or file of the same form, or "from the data": from differences of neighbouring bins (`files.noise`).
 
-    Raises InputError for axes without names or units, and for what `SpectralMap` refuses.
+    Raises InputError for axes without names or units, for numbers that are neither photons nor have an uncertainty, and
+    for what `SpectralMap` refuses.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise InputError(f"{path}: there is no such file")
-    places, colours, unit, counts = _table(file, max_pixels)
-    errors = None
-    if uncertainty is not None:
-        *axes, errors = _table(Path(uncertainty), max_pixels)
-        if errors.shape != counts.shape or not np.allclose(axes[0], places):
-            raise InputError(f"{Path(uncertainty).name}: its places or colours are not those of {file.name}")
-        errors = errors[None]
-    pitch = float(np.median(np.abs(np.diff(places)))) if places.size > 1 else 0.0
-    cell = pitch if step is None else parse_quantity(step, "length", name="step")
-    check_range(pitch or 1.0, "spacing", name=f"{file.name}: distance of the places")
-    told = f"places every {1e3 * pitch:.4g} nm, " + (
-        "taken as the step" if step is None else f"step {1e3 * cell:.4g} nm"
-    )
+    name = split_member(str(path))[0].name
+    found = read_placed(path, max_pixels=max_pixels)
+    given = None if uncertainty is None else _given_errors(path, found, uncertainty, max_pixels)
+    errors, told = settle_noise(found.values, given, name)
+    edges = colour_edges(found.colours, found.unit, name)
+    cut, notes = _part(found, edges, wavelengths, places, name)
+    y, x = found.y[cut[0]], found.x[cut[1]]
+    cell, height, sizes = _cell(y, x, step, slit, name)
     return SpectralMap(
-        counts=counts[None],
-        x=places,
-        y=np.zeros(1),
-        edges=colour_edges(colours, unit, file.name),
+        counts=found.values[cut],
+        x=x,
+        y=y,
+        edges=edges[cut[2].start : cut[2].stop + 1],
         step=cell,
-        slit=0.0 if slit is None else parse_quantity(slit, "length", name="slit"),
-        uncertainty=errors,
+        slit=height,
+        uncertainty=None if errors is None else errors[cut],
         file=str(path),
-        sha256=file_hash(file),
-        notes=(told, f"colours in {unit}, from the table's corner"),
+        sha256=file_hash(split_member(str(path))[0]),
+        notes=(*sizes, *found.where, *notes, *told),
     )
+
+
+def _given_errors(path: str | Path, found: Placed, uncertainty: Uncertainty, max_pixels: int) -> Uncertainty:
+    """An uncertainty from a file of the same form, or an array of the file's shape, arranged like the numbers."""
+    if isinstance(uncertainty, np.ndarray) and uncertainty.ndim:
+        return read_placed(path, max_pixels=max_pixels, instead=uncertainty).values
+    if not names_file(uncertainty):
+        return uncertainty
+    other = read_placed(str(uncertainty), max_pixels=max_pixels)
+    for one, same in ((found.x, other.x), (found.y, other.y), (found.colours, other.colours)):
+        if one.shape != same.shape or not np.allclose(one, same):
+            raise InputError(f"{Path(str(uncertainty)).name}: its places or colours are not those of {path}")
+    return other.values
+
+
+def _part(
+    found: Placed,
+    edges: np.ndarray,
+    wavelengths: Span | None,
+    places: Span | Sequence[Span] | None,
+    name: str,
+) -> tuple[tuple[slice, slice, slice], list[str]]:
+    """Which rows, columns and colours are used, and how that was asked for."""
+    whole = [slice(0, count) for count in found.values.shape]
+    notes = []
+    if wavelengths is not None:
+        low, high = wavelength_span(wavelengths)
+        whole[2] = within(_middles(PLANCK_C / edges), low, high, f"{name}: wavelengths", "nm")
+        notes.append(f"wavelengths from {low:g} to {high:g} nm used, as asked")
+    if places is not None:
+        flat = isinstance(places, str) or (len(places) == 2 and not isinstance(places[0], str | Sequence | np.ndarray))
+        spans: Sequence[Span] = places.split(",") if isinstance(places, str) else [places] if flat else places  # type: ignore[assignment]
+        axes = [("x", 1, found.x)] if found.y.size == 1 else [("x", 1, found.x), ("y", 0, found.y)]
+        if len(spans) > len(axes):
+            raise InputError(f"{name}: places {places!r}; of a line give one stretch, of a map x and then y")
+        for span, (axis, dimension, values) in zip(spans, axes, strict=False):
+            low, high = place_span(span)
+            whole[dimension] = within(values, low, high, f"{name}: places along {axis}", "µm")
+            notes.append(f"places along {axis} from {low:g} to {high:g} µm used, as asked")
+    return tuple(whole), notes  # type: ignore[return-value]
+
+
+def within(values: np.ndarray, low: float, high: float, what: str, unit: str) -> slice:
+    """The stretch of a rising or falling axis that lies between `low` and `high`. Raises InputError if nothing does."""
+    inside = np.flatnonzero((values >= low) & (values <= high))
+    if not inside.size:
+        raise InputError(
+            f"{what} from {low:g} to {high:g} {unit}: there are none; the file has {values.min():.6g} to "
+            f"{values.max():.6g} {unit}"
+        )
+    return slice(int(inside[0]), int(inside[-1]) + 1)
+
+
+def _cell(
+    y: np.ndarray, x: np.ndarray, step: str | float | None, slit: str | float | None, name: str
+) -> tuple[float, float, list[str]]:
+    """(step, slit) in µm, and where they come from."""
+    notes, sizes = [], []
+    for word, given, places in (("step", step, x), ("slit", slit, y)):
+        pitch = float(np.median(np.abs(np.diff(places)))) if places.size > 1 else 0.0
+        check_range(pitch or 1.0, "spacing", name=f"{name}: distance of the places")
+        sizes.append(pitch if given is None else parse_quantity(given, "length", name=word))
+        if pitch:
+            taken = f"taken as the {word}" if given is None else f"{word} {1e3 * sizes[-1]:.4g} nm"
+            notes.append(f"places every {1e3 * pitch:.4g} nm{' along y' * (word == 'slit')}, {taken}")
+    return sizes[0], sizes[1], notes
 
 
 def colour_edges(centres: np.ndarray, unit: str, name: str) -> Float64[np.ndarray, " colour+1"]:
@@ -163,40 +226,6 @@ def colour_edges(centres: np.ndarray, unit: str, name: str) -> Float64[np.ndarra
             f"{name}: colours from {energy.min():.4g} to {energy.max():.4g} meV, if they are in {unit}; check the unit"
         )
     return energy
-
-
-def _table(file: Path, max_pixels: int) -> tuple[np.ndarray, np.ndarray, str, np.ndarray]:
-    """(places µm, colours, their unit, counts (place, colour)) of a table with both axes."""
-    names, values = read_columns(file, max_pixels=max_pixels)
-    corner = re.split(r"[\\|]", names[0]) if names else []
-    if len(corner) != 2:
-        raise InputError(
-            f"{file.name}: its corner does not name both axes; write places and colours with their units, such as "
-            r'"position_um\wavelength_nm", before the first colour'
-        )
-    axes = [_axis(word, file.name) for word in corner]
-    if sum(colour for colour, _ in axes) != 1:
-        raise InputError(f"{file.name}: its axes are {' and '.join(corner)}; one must be places, one colours")
-    try:
-        above = np.array([float(name) for name in names[1:]])
-    except ValueError:
-        raise InputError(f"{file.name}: the first row is no axis of numbers; export it with its axes") from None
-    (down_is_colour, down), (_, across) = axes
-    if down_is_colour:
-        return length_unit(across) * above, values[:, 0], down, values[:, 1:].T  # type: ignore[operator]
-    return length_unit(down) * values[:, 0], above, across, values[:, 1:]  # type: ignore[operator]
-
-
-def _axis(word: str, name: str) -> tuple[bool, str]:
-    """(whether it is one of colours, its unit)."""
-    found = _NAME.fullmatch(word.strip().replace("μ", "µ"))
-    if found is None or not found["unit"]:
-        raise InputError(f"{name}: the axis {word.strip()!r} has no unit; write it like position_um, wavelength_nm")
-    unit = found["unit"].lower()
-    colour = found["what"].strip(" _").lower() in _COLOURS or unit in ENERGIES
-    if colour and unit not in ("nm", *ENERGIES):
-        raise InputError(f"{name}: colours in {found['unit']}; give nm, eV or meV")
-    return colour, unit
 
 
 def _middles(edges: np.ndarray) -> np.ndarray:

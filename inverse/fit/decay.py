@@ -11,7 +11,7 @@ What the noise of a measured response does to all this is in `sway`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import jax
@@ -23,7 +23,8 @@ from excidiff.inverse.files.decays import Decay, Response
 from excidiff.inverse.fit.fitted import Fitted
 from excidiff.inverse.fit.likelihood import Counts
 from excidiff.inverse.fit.onset import lattice, linear, shaped_as, start_of
-from excidiff.inverse.fit.optimise import Knowledge, Model, Optimum, fit, moving
+from excidiff.inverse.fit.optimise import Knowledge, Model, Optimum, moving
+from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.response import (
     TAPS,
     Shape,
@@ -65,8 +66,7 @@ class DecayFit(Fitted):
     own: Float64[np.ndarray, " T"]
     shared: float
     photons: bool
-    least: float
-    again: Callable[..., Optimum]
+    again: Callable[[str, float], Optimum]
 
     @property
     def components(self) -> int:
@@ -116,51 +116,34 @@ def fit_decay(decay: Decay, *, components: int = 1) -> DecayFit:
     start, reach = start_of(decay, window, shape, components)
     knowledge = _limits(decay, start, reach, components)
 
-    def best_of(held: int | None = None, value: float = 0.0, begin: np.ndarray = start) -> Optimum:
-        these, at = knowledge, np.array(begin)
-        if held is not None:
-            free = knowledge.free.copy()
-            free[held], at[held] = False, value
-            lower, upper = np.minimum(knowledge.lower, at), np.maximum(knowledge.upper, at)
-            these = knowledge._replace(free=free, lower=lower, upper=upper)
-        return fit(model, at, counts, these, arguments, noise=noise)
+    problem = Problem(model=model, counts=counts, knowledge=knowledge, arguments=arguments, noise=noise)
 
-    def settled(begin: np.ndarray = start) -> Optimum:
-        """The best without scattered light, or with it where that explains significantly more."""
-        nonlocal knowledge
-        dark = best_of(begin=begin)
-        if shape is None:
-            return dark
-        before, free = knowledge, knowledge.free.copy()
-        free[-1] = True
-        knowledge = knowledge._replace(free=free)
-        lit = best_of(begin=np.append(dark.parameters[:-1], 1e-3 * np.abs(decay.counts).sum()))
-        if lit.converged and lit.objective < dark.objective - SCATTERED:
-            return lit
-        knowledge = before
-        return dark
-
-    best, swayed = settled(), ()
+    best, problem = _settled(problem, start, decay, shape)
+    swayed = ()
     if raw is not None and isinstance(decay.irf, Response):
         swayed = blurred(model, best, (*seen, -np.inf), raw, decay.irf)
-        counts, arguments = counts._replace(floor=counts.floor + swayed[1]), (*seen, -np.inf)
-        knowledge = _limits(decay, start, reach, components)
-        best = settled(np.append(best.parameters[:-1], 0.0))
+        problem = replace(
+            problem,
+            counts=counts._replace(floor=counts.floor + swayed[1]),
+            knowledge=knowledge,
+            arguments=(*seen, -np.inf),
+            instrument=partial(_seen_again, seen, raw, swayed[0], decay.irf.uncertainty is None),
+        )
+        best, problem = _settled(problem, np.append(best.parameters[:-1], 0.0), decay, shape)
     if not np.isfinite(best.parameters).all():
         raise SolverError(f"{decay.file}: the fit met numbers that are not finite; look for stray counts")
+    best, counts, knowledge = _slowest_first(best, components), problem.counts, problem.knowledge
     mobile = moving(best, knowledge)
     cov = covariance(best.information, mobile)
     spread, shared = cov.matrix, 0.0
     if raw is not None:
-        middle, shared = together(model, best, law_of(best, counts, noise), arguments, raw, *swayed)
+        middle, shared = together(model, best, law_of(best, counts, noise), problem.arguments, raw, *swayed)
         spread = spread @ middle @ spread
-    order = np.argsort(-best.parameters[:components], kind="stable")
-    order = np.concatenate([order, components + order, 2 * components + np.arange(3)])
     names = (*_numbered("lifetime", components), *_numbered("photons", components), "shift", "background", "scatter")
 
     def again(name: str, value: float) -> Optimum:
         """From the best fit, and from the amplitudes that are the best for the lifetimes there: the better of both."""
-        held = int(order[names.index(name)])
+        held = names.index(name)
         other = best.parameters.copy()
         other[held] = value
         rows = lattice(*shaped, np.exp(-other[:components]), other[None, 2 * components], *seen)[0]
@@ -168,15 +151,15 @@ def fit_decay(decay: Decay, *, components: int = 1) -> DecayFit:
             size = linear(np.asarray(rows), decay.counts, law_of(best, counts, noise).reshape(-1))
             other[components : 2 * components] = np.log(np.maximum(size[:-1], 1e-6 * np.abs(decay.counts).sum()))
             other[-2] = size[-1]
-        found = [best_of(held, value, begin) for begin in (best.parameters, other)]
+        found = [problem.fit(begin, held=held, value=value) for begin in (best.parameters, other)]
         return min(found, key=lambda one: (not one.converged, one.objective))
 
     return DecayFit(
         names=names,
-        values=best.parameters[order],
-        covariance=spread[np.ix_(order, order)],
-        moving=mobile[order],
-        slope=best.slope[order],
+        values=best.parameters,
+        covariance=spread,
+        moving=mobile,
+        slope=best.slope,
         expected=np.asarray(best.expected).reshape(-1),
         counts=decay.counts,
         law=law_of(best, counts, noise).reshape(-1),
@@ -184,13 +167,49 @@ def fit_decay(decay: Decay, *, components: int = 1) -> DecayFit:
         own=(law_of(best, counts, noise) - (swayed[1] if swayed else 0.0)).reshape(-1),
         shared=shared,
         photons=decay.uncertainty is None,
-        blind=tuple(names[i] for i, at in enumerate(order) if at in cov.blind),
-        at_bound=tuple(names[i] for i, at in enumerate(order) if knowledge.free[at] and not mobile[at]),
+        blind=tuple(names[i] for i in cov.blind),
+        at_bound=tuple(name for i, name in enumerate(names) if knowledge.free[i] and not mobile[i]),
         converged=best.converged,
         steps=best.steps,
         least=best.objective,
         again=again,
+        problem=problem,
     )
+
+
+def _settled(problem: Problem, start: np.ndarray, decay: Decay, shape: Shape | None) -> tuple[Optimum, Problem]:
+    """The best without scattered light, or with it where that explains significantly more; and what it solves."""
+    dark = problem.fit(start)
+    if shape is None:
+        return dark, problem
+    free = problem.knowledge.free.copy()
+    free[-1] = True
+    lighter = replace(problem, knowledge=problem.knowledge._replace(free=free))
+    lit = lighter.fit(np.append(dark.parameters[:-1], 1e-3 * np.abs(decay.counts).sum()))
+    if lit.converged and lit.objective < dark.objective - SCATTERED:
+        return lit, lighter
+    return dark, problem
+
+
+def _slowest_first(best: Optimum, components: int) -> Optimum:
+    """The same optimum with its components in order: they are alike to the problem."""
+    order = np.argsort(-best.parameters[:components], kind="stable")
+    order = np.concatenate([order, components + order, 2 * components + np.arange(3)])
+    return best._replace(
+        parameters=best.parameters[order],
+        slope=best.slope[order],
+        information=best.information[np.ix_(order, order)],
+    )
+
+
+def _seen_again(seen, raw: np.ndarray, noise: np.ndarray, counted: bool, random: np.random.Generator) -> tuple:
+    """The arguments of the model with a response measured again: `raw` with the variance `noise` of each bin.
+
+    Counts err like photons, which are never fewer than none.
+    """
+    error = random.poisson(noise) - noise if counted else np.sqrt(noise) * random.standard_normal(noise.size)
+    window, shape = seen
+    return window, shape._replace(weights=shape_of(0.0, 1.0, raw + error).weights), -np.inf
 
 
 def fits(decay: Decay, components: int) -> bool:

@@ -44,12 +44,24 @@ class Detector(NamedTuple):
 
     def photons(self, image: Image) -> Float64[np.ndarray, "ny nx"]:
         """The photoelectrons of each pixel, unbiased in spite of rounding; not divided by the flat field."""
-        photons = image.photons
-        if not self.whole:
-            return photons
+        return self._unrounded(image.photons) if self.whole else image.photons
+
+    def sampled(self, expected: Float64[np.ndarray, "..."], random: np.random.Generator) -> Float64[np.ndarray, "..."]:
+        """One reading of light of mean `expected`, in photoelectrons as `photons` gives them.
+
+        A mean below zero, of a background that was taken off, has no photons and the read noise alone.
+        """
+        light = np.maximum(expected, 0.0)
+        read = random.poisson(light).astype(float)
+        if self.excess != 1:
+            read = (self.excess - 1) * random.standard_gamma(read / (self.excess - 1))
+        read = read + (expected - light) + self.read_noise * random.standard_normal(read.shape)
+        return self._unrounded(np.round(self.gain * read) / self.gain) if self.whole else read
+
+    def _unrounded(self, photons: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
+        """ŷ(c) of c/g."""
         counts = np.round(photons * self.gain).astype(int)
-        correction = _correction(self)
-        first = -_reach(self)
+        correction, first = _correction(self), -_reach(self)
         inside = (counts >= first) & (counts < first + correction.size)
         return photons + np.where(inside, correction[np.clip(counts - first, 0, correction.size - 1)], 0.0)
 

@@ -1,12 +1,12 @@
 """What every fit has: its parameters by name, in its own numbers, with their covariance, and which of them moved."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from excidiff.inverse.fit.parameters import outer
+from excidiff.inverse.fit.problem import Problem
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -14,7 +14,8 @@ class Fitted:
     """Parameters `names` at `values` with `covariance`, all in the fit's own numbers.
 
     moving: which were free and not held by a limit. slope: of the log-likelihood. blind: names of parameters in a
-    direction that the data do not see. at_bound: names of those that a limit holds.
+    direction that the data do not see. at_bound: names of those that a limit holds. problem: what was solved, its
+    parameters in the order of `names`. least: its objective at `values`.
     """
 
     names: tuple[str, ...]
@@ -26,6 +27,8 @@ class Fitted:
     at_bound: tuple[str, ...]
     converged: bool
     steps: int
+    least: float
+    problem: Problem
 
     def value(self, name: str) -> float:
         """A parameter in house units."""
@@ -36,6 +39,7 @@ class Fitted:
         index = self.names.index(name)
         return float(np.sqrt(self.covariance[index, index]))
 
-    @abstractmethod
     def profiled(self, name: str, value: float) -> float:
         """The deviance above its minimum with `name` held at the own number `value`, all else refitted."""
+        found = self.problem.fit(self.values, held=self.names.index(name), value=value)
+        return (found.objective - self.least) / self.problem.unit

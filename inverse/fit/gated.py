@@ -78,7 +78,8 @@ def _decay(images, gates):
     nothing says that the next one is not quite dark.
     """
     masks = [image.mask for image in images]
-    rim = np.pad(np.zeros(np.subtract(masks[0].shape, 2), bool), 1, constant_values=True)
+    rim = np.ones(masks[0].shape, bool)
+    rim[slice(None) if len(rim) == 1 else slice(1, -1), 1:-1] = False
     rims = [image.photons[mask & rim] for image, mask in zip(images, masks, strict=True)]
     dark = min((float(one.mean()) for one in rims if one.size), default=0.0)
     totals = np.array(

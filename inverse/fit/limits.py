@@ -90,7 +90,10 @@ def knowledge_of(
         centre[index] = known.mean
         precision[np.ix_(index, index)] = known.precision
         free[index] = np.diagonal(known.covariance) > 0
-    for name, value in constraints.fixed.items():
+    fixed = dict(constraints.fixed)
+    if rows == 1 and "centre_y" in names:  # the light through a slit does not tell where across it the spot lies
+        fixed.setdefault("centre_y", 0.0)
+    for name, value in fixed.items():
         i = names.index(name)
         free[i], centre[i] = False, inner(name, value)
         lower[i], upper[i] = min(lower[i], centre[i]), max(upper[i], centre[i])

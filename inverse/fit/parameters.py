@@ -43,9 +43,23 @@ UNITS = {
     "trap_band_centre": "meV",
     "trap_band_width": "meV",
     "trap_band_share": "",
+    "annihilation": "um^2/ns",
+    "trapping_rate": "1/ns",
+    "trap_density": "1/um^2",
+    "capture": "um^2/ns",
+    "release": "1/ns",
+    "trap_lifetime": "ns",
+    "peak_density": "1/um^2",
+    "scale": "photons/ns",
+    "image_scale": "photons/ns",
+    "decay_scale": "photons/ns",
+    "image_background": "photons/pixel",
+    "decay_background": "photons/bin",
 }
 POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "psf_width", "amplitude", "photons",
-                      "attempts", "disorder", "relaxation", "linewidth", "trap_band_width"})  # fmt: skip
+                      "attempts", "disorder", "relaxation", "linewidth", "trap_band_width", "annihilation",
+                      "trapping_rate", "trap_density", "capture", "release", "trap_lifetime", "peak_density", "scale",
+                      "image_scale", "decay_scale"})  # fmt: skip
 LARGEST = 700.0  # whose exponential is still a number
 OPTICAL = ("width", "psf_width")
 """What the optics tell, never the person by these names."""

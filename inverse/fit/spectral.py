@@ -5,7 +5,6 @@ position, and relaxation and disorder from a lattice of both whose best points a
 relaxation are in the fit where they explain significantly more.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
@@ -19,9 +18,10 @@ from excidiff.inverse.fit.colours import SPECTRAL, Places, spectra, spectral_mod
 from excidiff.inverse.fit.fitted import Fitted
 from excidiff.inverse.fit.likelihood import Counts
 from excidiff.inverse.fit.limits import Known
-from excidiff.inverse.fit.optimise import Knowledge, Optimum, fit, moving
+from excidiff.inverse.fit.optimise import Knowledge, Optimum, moving
 from excidiff.inverse.fit.parameters import Constraints, inner
 from excidiff.inverse.fit.prediction import steady_nodes
+from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.uncertainty import covariance
 from excidiff.solver.medium import BOLTZMANN
@@ -42,7 +42,7 @@ BELOW = (2.5, 3.5, 4.5, 6.0)  # widths of the band below its centre, where a ban
 class SpectralFit(Fitted):
     """One fit: parameters of `SPECTRAL` in the fit's own numbers; arrays (y, x, colour).
 
-    relaxing, trapped: whether energy relaxation and a band of traps are in it. `least`: the deviance's minimum.
+    relaxing, trapped: whether energy relaxation and a band of traps are in it.
     """
 
     expected: Float64[np.ndarray, "y x colour"]
@@ -51,11 +51,6 @@ class SpectralFit(Fitted):
     photons: bool
     relaxing: bool
     trapped: bool
-    least: float
-    again: Callable[..., Optimum]
-
-    def profiled(self, name: str, value: float) -> float:
-        return self.again(name, value).objective - self.least
 
 
 def fit_spectral_map(
@@ -161,41 +156,38 @@ class _Search:
         good = found.objective < before.objective - WORTH and found.parameters[at["trap_band_share"]] > 0
         return (found, True) if good else (before, False)
 
-    def best(
-        self,
-        start,
-        *,
-        frozen: tuple[str, ...] = (),
-        held: int | None = None,
-        value: float = 0.0,
-        tolerance: float = 1e-4,
-    ) -> Optimum:
-        """The optimum from `start` with parameters `frozen` where they start, and `held` at `value`."""
-        these, at = self.knowledge, np.array(start)
-        free, lower, upper = these.free.copy(), these.lower.copy(), these.upper.copy()
-        for name in frozen:
-            free[SPECTRAL.index(name)] = False
-        if held is not None:
-            free[held], at[held] = False, value
-        fixed = ~these.free
-        at[fixed] = np.where(these.precision.diagonal()[fixed] > 0, at[fixed], these.centre[fixed])
-        lower, upper = np.where(free, lower, np.minimum(lower, at)), np.where(free, upper, np.maximum(upper, at))
+    def best(self, start, *, frozen: tuple[str, ...] = ()) -> Optimum:
+        """The optimum from `start` with parameters `frozen` where they start."""
+        return self.problem(start, frozen).fit(self._pinned(start))
+
+    def problem(self, start, frozen: tuple[str, ...]) -> Problem:
+        """What is to be solved with parameters `frozen` where they start."""
+        these, at = self.knowledge, self._pinned(start)
+        free = these.free & ~np.isin(SPECTRAL, frozen)
+        lower = np.where(free, these.lower, np.minimum(these.lower, at))
+        upper = np.where(free, these.upper, np.maximum(these.upper, at))
         these = these._replace(free=free, lower=lower, upper=upper)
-        return fit(spectral_model, at, self.counts, these, (self.places,), noise=self.noise, tolerance=tolerance)
+        return Problem(
+            model=spectral_model, counts=self.counts, knowledge=these, arguments=(self.places,), noise=self.noise
+        )
+
+    def _pinned(self, start) -> Float64[np.ndarray, " P"]:
+        """`start` with what is fixed at its value."""
+        these, at = self.knowledge, np.array(start)
+        fixed = ~these.free & (these.precision.diagonal() <= 0)
+        at[fixed] = these.centre[fixed]
+        return at
 
     def result(self, best: Optimum, frozen: tuple[str, ...], *, relaxing: bool, trapped: bool) -> SpectralFit:
         """What the fit found, with its errors."""
         if not np.isfinite(best.parameters).all():
             raise SolverError(f"{self.measured.file}: the fit met numbers that are not finite; look for stray counts")
-        free = self.knowledge.free & ~np.isin(SPECTRAL, frozen)
-        mobile = moving(best, self.knowledge._replace(free=free))
+        problem = self.problem(best.parameters, frozen)
+        free, mobile = problem.knowledge.free, moving(best, problem.knowledge)
         cov = covariance(best.information + self.knowledge.precision, mobile)
         cut = np.s_[:, : self.shape[1], : self.shape[2]]
         expected = np.asarray(best.expected)[cut]
         errors = self.measured.uncertainty
-
-        def again(name: str, value: float) -> Optimum:
-            return self.best(best.parameters, frozen=frozen, held=SPECTRAL.index(name), value=value)
 
         return SpectralFit(
             names=SPECTRAL,
@@ -214,7 +206,7 @@ class _Search:
             relaxing=relaxing,
             trapped=trapped,
             least=best.objective,
-            again=again,
+            problem=problem,
         )
 
     def _bright(self, start: np.ndarray) -> np.ndarray:

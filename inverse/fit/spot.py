@@ -6,7 +6,7 @@ beforehand of the width of laser ⊗ PSF enters as `Known`: maximising the likel
 joint fit of this image and the laser image, to the first order in 1/photons.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -21,8 +21,9 @@ from excidiff.inverse.fit.detector import Detector, detector_of
 from excidiff.inverse.fit.fitted import Fitted
 from excidiff.inverse.fit.likelihood import Counts, deviance
 from excidiff.inverse.fit.limits import Known, knowledge_of, start_within
-from excidiff.inverse.fit.optimise import Optimum, fit, moving
+from excidiff.inverse.fit.optimise import moving
 from excidiff.inverse.fit.parameters import LASER, STEADY, Constraints
+from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.start import FWHM, Spot, find_spot
 from excidiff.inverse.fit.uncertainty import covariance
 from excidiff.solver.solution import InputError, SolverError
@@ -56,16 +57,11 @@ class SpotFit(Fitted):
     detector: Detector
     noise: str
     noise_known: bool
-    unit: float
-    again: Callable[..., Optimum]
 
     def profiled(self, name: str, value: float) -> float:
-        """The deviance above its minimum with `name` held at the own number `value`, all else refitted.
-
-        Where the noise is not known it is scaled so that its curvature is that of `covariance`.
-        """
+        """The same; where the noise is not known it is scaled so that its curvature is that of `covariance`."""
         index = self.names.index(name)
-        rise = (self.again(held=index, value=value).objective - self.again().objective) / self.unit
+        rise = super().profiled(name, value)
         own, simple = self.covariance[index, index], self.response[index, index]
         return rise * (simple / own) if own > 0 else rise
 
@@ -73,12 +69,12 @@ class SpotFit(Fitted):
         """From `name` held at the own number `value`, all else refitted: the step back to the optimum, its variance,
         and the covariance of `name` with every parameter there."""
         index = self.names.index(name)
-        there = self.again(held=index, value=value)
+        there, unit = self.problem.fit(self.values, held=index, value=value), self.problem.unit
         mobile = self.moving.copy()
         mobile[index] = True
-        row = covariance(there.information / self.unit + self.precision, mobile).matrix[index]
+        row = covariance(there.information / unit + self.precision, mobile).matrix[index]
         own, simple = self.covariance[index, index], self.response[index, index]
-        return float(row @ there.slope) / self.unit, float(row[index]) * (own / simple if own > 0 else 1.0), row
+        return float(row @ there.slope) / unit, float(row[index]) * (own / simple if own > 0 else 1.0), row
 
 
 def steady_model(parameters, nodes, x_edges, y_edges, flat):
@@ -160,22 +156,21 @@ def fit_spot(
     knowledge = knowledge_of(names, images, counts, known, constraints or Constraints({}, {}), noise, limits)
     start = start_within(names, start, knowledge, counts)
 
-    def again(held: int | None = None, value: float = 0.0, begin: np.ndarray | None = None) -> Optimum:
-        these, at = knowledge, np.array(start if begin is None else begin)
-        if held is not None:
-            free = knowledge.free.copy()
-            free[held], at[held] = False, value
-            lower, upper = knowledge.lower.copy(), knowledge.upper.copy()
-            lower[held], upper[held] = min(lower[held], value), max(upper[held], value)
-            these = knowledge._replace(free=free, lower=lower, upper=upper)
-        return fit(model, at, on_device, these, arguments, noise=noise, tolerance=tolerance)
-
-    best = again()
+    problem = Problem(
+        model=model,
+        counts=on_device,
+        knowledge=knowledge,
+        arguments=arguments,
+        noise=noise,
+        detector=detector_of(images[0]),
+        tolerance=tolerance,
+    )
+    best = problem.fit(start)
     unit = _noise_unit(best, counts, noise, images, len(names))
     if unit != 1 and knowledge.precision.any():  # what is known must be weighed against the data's own noise
         counts = counts._replace(floor=counts.floor * unit)
-        on_device = jax.device_put(counts)
-        best = again(begin=best.parameters)
+        problem = replace(problem, counts=jax.device_put(counts))
+        best = problem.fit(best.parameters)
     values, slope = best.parameters, best.slope
     if not np.all(np.isfinite(values)):
         raise SolverError(f"{images[0].name}: the fit met numbers that are not finite; look for stray pixels")
@@ -211,8 +206,8 @@ def fit_spot(
         noise_known=noise_known,
         converged=best.converged,
         steps=best.steps,
-        unit=unit,
-        again=lambda **kw: again(**{"begin": values, **kw}),
+        least=best.objective,
+        problem=replace(problem, unit=unit),
     )
 
 
@@ -293,6 +288,8 @@ def _check_field(image: Image, width: float, x: float, y: float) -> None:
     """Refuse an image under three spot widths: its background cannot be told from the spot's tail (FAULTS 5)."""
     size_y, size_x = image.spacing
     fields = {"high": image.shape[0] * size_y, "wide": image.shape[1] * size_x}
+    if image.shape[0] == 1:  # the light through a slit has no field across it
+        del fields["high"]
     for way, field in fields.items():
         if field < WIDTHS_NEEDED * FWHM * width:
             raise InputError(

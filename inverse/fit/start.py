@@ -5,6 +5,7 @@ geometric series of widths, and the place and width whose Gaussian template fits
 to single hot pixels and to where the spot lies, it comes within a factor of about √2 of the width at any brightness.
 """
 
+from math import erf
 from typing import NamedTuple
 
 import numpy as np
@@ -31,13 +32,17 @@ def find_spot(
     pixel_size: tuple[float, float],
     narrowest: float = 0.0,
 ) -> Spot | None:
-    """The spot that stands out most, no narrower than `narrowest` (µm); None if nothing bright does."""
+    """The spot that stands out most, no narrower than `narrowest` (µm); None if nothing bright does.
+
+    An image of one row is the light through a slit as wide as its pixels are high, over the spot's middle.
+    """
     image, weight, size = _coarsen(np.where(used, photons, 0.0), used * sensitivity, pixel_size)
     ny, nx = image.shape
     edge = _border(image, weight)
     signal = image - edge * weight
-    field = min(ny * size[0], nx * size[1])
-    least = max(narrowest, 0.4 * max(size))
+    sides = [(n, s) for n, s in zip((ny, nx), size, strict=True) if n > 1] or [(nx, size[1])]
+    field = min(n * s for n, s in sides)
+    least = max(narrowest, 0.4 * max(s for _, s in sides))
     widths = np.geomspace(least, max(field / 4, 1.01 * least), 8)
     scores = np.stack([_score(signal, weight, width / size[0], width / size[1]) for width in widths])
     level, row, column = (int(i) for i in np.unravel_index(np.argmax(scores), scores.shape))
@@ -47,9 +52,12 @@ def find_spot(
     row, column = row + _vertex(scores[level, :, column], row), column + _vertex(scores[level, row, :], column)
     x, y = (column - (nx - 1) / 2) * size[1], (row - (ny - 1) / 2) * size[0]
     fine = pixel_size[0] * pixel_size[1] / (size[0] * size[1])
-    area = size[0] * size[1]
+    width = float(width)
     peak = _peak(signal, weight, (row, column), (width / size[0], width / size[1]))
-    return Spot(float(x), float(y), float(width), max(2 * np.pi * float(width) ** 2 * peak / area, 1e-300), edge * fine)
+    part = size[0] * size[1] / (2 * np.pi * width**2)  # of the light in the brightest pixel
+    if ny == 1:  # a slit lets through what lies in it
+        part = erf(size[0] / width / 8**0.5) * size[1] / ((2 * np.pi) ** 0.5 * width)
+    return Spot(float(x), float(y), width, max(peak / part, 1e-300), edge * fine)
 
 
 def _score(signal, weight, height, width):

@@ -28,8 +28,14 @@ _AXES = {
     "x": ("um", "where the spectra were taken, along x"),
     "y": ("um", "where the spectra were taken, along y"),
     "wavelength": ("nm", "centres of the spectrometer's bins"),
+    "time": ("ns", "centres of the bins of time"),
 }
-_SERIES = {"peak": "centre of a Gaussian line", "width": "standard deviation of a Gaussian line"}
+_SERIES = {
+    "peak": ("meV", "centre of a Gaussian line"),
+    "width": ("meV", "standard deviation of a Gaussian line"),
+    "light": ("photons", "counts within a Gaussian line"),
+    "misfit": ("1", "chi squared per degree of freedom of a Gaussian line"),
+}
 
 
 def write_archive(path: str | Path, document: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -120,7 +126,7 @@ def _write_group(group: Any, arrays: Mapping[str, Any]) -> None:
         variable.attrs["units"] = unit
     for name, values in arrays.get("series", {}).items():
         variable = group.create_variable(name, tuple(axes)[:-1], data=np.asarray(values))
-        meaning = _SERIES[name.removeprefix("model_").removesuffix("_error")]
+        unit, meaning = _SERIES[name.removeprefix("model_").removesuffix("_error")]
         whose = "of the model's spectrum" if name.startswith("model_") else "of the spectrum"
         variable.attrs["long_name"] = f"{'its error: ' if name.endswith('_error') else ''}{meaning} {whose}"
-        variable.attrs["units"] = "meV"
+        variable.attrs["units"] = unit

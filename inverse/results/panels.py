@@ -5,6 +5,7 @@ from typing import Any
 from excidiff.inverse.results import figures, page
 from excidiff.inverse.results.screen import goodness_in_words
 from excidiff.inverse.results.sentences import file_name, reason
+from excidiff.inverse.results.slit import is_slit, slit_figure
 from excidiff.inverse.results.spectrum import spectral_figure
 from excidiff.inverse.results.traces import decay_figure
 from excidiff.inverse.results.wording import estimate_in_words, label
@@ -31,6 +32,8 @@ def measurement_panels(measurement: Any, laser: Any = None, number: int | None =
         return f'<article class="measurement">{head}{_spectra(measurement)}</article>'
     if measurement.counts.ndim == 1:
         return f'<article class="measurement">{head}{_trace(measurement)}</article>'
+    if is_slit(measurement):
+        return f'<article class="measurement">{head}{_slit(measurement)}</article>'
     return f'<article class="measurement">{head}<div class="panels">{_panels(measurement, laser)}</div></article>'
 
 
@@ -40,6 +43,13 @@ def _trace(measurement: Any) -> str:
     alternative = (
         f"Photons per bin of {file_name(measurement.file)} against time, measured and modelled; residuals below."
     )
+    return f'<figure class="wide">{page.picture(drawn, "svg+xml", alternative)}</figure>'
+
+
+def _slit(measurement: Any) -> str:
+    """The light along a slit, with its residuals."""
+    drawn = figures.encode(slit_figure(measurement), "svg")
+    alternative = f"Photons of {file_name(measurement.file)} along the slit, measured and modelled; residuals below."
     return f'<figure class="wide">{page.picture(drawn, "svg+xml", alternative)}</figure>'
 
 

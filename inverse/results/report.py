@@ -13,6 +13,7 @@ from excidiff.inverse.results.record import origin, software
 from excidiff.inverse.results.scatter import scatter_figure
 from excidiff.inverse.results.screen import goodness_in_words, measurements_in_words, remark, scatter_in_words, state
 from excidiff.inverse.results.sentences import file_name, reason, sentences
+from excidiff.inverse.results.slit import is_slit, slit_figure
 from excidiff.inverse.results.spectrum import spectral_figure
 from excidiff.inverse.results.storage import inside, plain_name, write_text, write_whole
 from excidiff.inverse.results.traces import decay_figure
@@ -62,7 +63,8 @@ def write_figures(result: Any, folder: Path, progress: Callable[..., Any] | None
     written = []
     for done, (number, entry) in enumerate(shown, 1):
         name = f"image_{number:02d}_{plain_name(PurePath(entry.file).stem)}"
-        written += _write_figure(figures.overview(entry, result.laser), folder, name)
+        drawn = slit_figure(entry) if is_slit(entry) else figures.overview(entry, result.laser)
+        written += _write_figure(drawn, folder, name)
         if progress is not None:
             progress(done, len(shown), name)
     for number, entry in enumerate(result.decays, 1):

@@ -60,7 +60,7 @@ def _line(figure: Any, measurement: Any) -> None:
 def _image(axes: Any, measurement: Any, values: np.ndarray, low: float, high: float) -> Any:
     """Counts over wavelength (across) and place (up); bins need not be even."""
     colours, norm = colours_of(low, high)
-    across, up = _sides(measurement.axes["wavelength"]), _sides(measurement.axes["x"])
+    across, up = sides(measurement.axes["wavelength"]), sides(measurement.axes["x"])
     return axes.pcolormesh(across, up, values, cmap=colours, norm=norm, rasterized=True)
 
 
@@ -96,7 +96,7 @@ def _maps(figure: Any, measurement: Any) -> None:
             norm, colours = None, "cividis"
         else:
             (colours, norm), low, high = colours_of(-limit, limit), None, None
-        drawn = axes.pcolormesh(_sides(x), _sides(y), values, cmap=colours, norm=norm, vmin=low, vmax=high,
+        drawn = axes.pcolormesh(sides(x), sides(y), values, cmap=colours, norm=norm, vmin=low, vmax=high,
                                 rasterized=True)  # fmt: skip
         axes.set(title=title, xlabel="x (µm)", ylabel="y (µm)", aspect="equal")
         axes.invert_yaxis()
@@ -123,7 +123,7 @@ def _bright(measurement: Any) -> np.ndarray:
     return (light > FAINT * light.max()) & np.isfinite(measurement.series["peak"])
 
 
-def _sides(middles: np.ndarray) -> np.ndarray:
+def sides(middles: np.ndarray) -> np.ndarray:
     """Sides of cells around their middles."""
     if middles.size == 1:
         return np.array([middles[0] - 0.5, middles[0] + 0.5])

@@ -34,7 +34,7 @@ def decay_figure(measurement: Any, width: float = 7.2, height: float = 3.9) -> A
         peak = float(model.max())
         above.plot(time, counts, "o", ms=1.6, color=BLACK, label="measured")
         above.plot(time, model, color=BLUE, lw=1.6, label="model")
-        if measurement.response is not None:
+        if measurement.response is not None and measurement.response.max() > 0:  # a flash may precede the window
             flash = _averaged(measurement.response, every)
             flash = np.where(flash > FAINTEST * flash.max(), flash * peak / flash.max(), np.nan)
             above.plot(time, flash, "--", color=GREEN, lw=1.2, label="response")

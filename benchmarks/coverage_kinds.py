@@ -1,0 +1,191 @@
+"""How often intervals hold the truth, for every kind of fit: `python -m benchmarks.coverage_kinds`
+
+Each kind of `KINDS` is measured `--cases` times (500) on one film, photon by photon: an exponential age each, a
+Gaussian walk for it, jitter or hops, and Poisson background, by no formula that a fit knows. Case k of a kind has
+random numbers of its own, (kind, k). A laser's width that is given is measured with its error, too. Every case is
+fitted by `Experiment.fit` with `--interval` fisher, profile (of lengths of images), bootstrap or nuts.
+
+A number is within 1 σ if its own number is (log of what is positive); an interval with an open end holds what lies on
+that side. Resumable; only all kinds together write the result.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.provenance import RESULTS, environment, write_json
+from benchmarks.study import fingerprint, run_cases
+from excidiff.inverse import Camera, Decay, Experiment, Image, Response, SpectralMap
+from excidiff.inverse.files.spectra import PLANCK_C
+from excidiff.inverse.fit.parameters import POSITIVE, kind
+from excidiff.inverse.machine import start
+from excidiff.solver.source import FWHM
+
+CASES = 500
+SOURCES = ("coverage_kinds.py",)
+LENGTH, WIDTH, LIFETIME = 0.35, 0.15, 4.0  # µm, µm (σ), ns
+SLOW, FAST, SHARE = 5.0, 1.2, 0.6  # ns, ns, of the slow one
+PIXEL, SIDE, BACKGROUND = 0.08, 40, 0.5  # µm, pixels, photons per pixel or bin
+GATES = np.arange(0.0, 8.1, 1.0)  # ns
+PERIOD, BIN, JITTER = 25.0, 0.05, 0.1  # ns
+ATTEMPTS, DISORDER, LINE, CENTRE, THERMAL = 3.0, 16.0, 22.0, 2400.0, 25.4213  # attempts in a lifetime; meV
+ERROR = 0.02  # relative, of a laser's width that is given
+FILM = {"diffusion_length": LENGTH, "lifetime": LIFETIME, "diffusivity": LENGTH**2 / LIFETIME}
+
+Random = np.random.Generator
+
+
+def image(random: Random, photons: float, length: float = LENGTH, name: str = "spot") -> Image:
+    """A steady spot; of the laser with length 0."""
+    age = random.exponential(1.0, random.poisson(photons))
+    spread = np.sqrt(WIDTH**2 + 2 * length**2 * age)
+    return pictured(random, spread * random.standard_normal((2, age.size)), name)
+
+
+def pictured(random: Random, place: np.ndarray, name: str, frame: int | None = None) -> Image:
+    """Photons (x, y) in pixels, and background."""
+    edges = (np.arange(SIDE + 1) - SIDE / 2) * PIXEL
+    counts = np.histogram2d(place[1], place[0], bins=(edges, edges))[0] + random.poisson(BACKGROUND, (SIDE, SIDE))
+    return Image(counts, pixel_size=PIXEL, camera=Camera(gain_known=True, saturation=np.inf), file=name, frame=frame)
+
+
+def movie(random: Random, photons: float) -> list[Image]:
+    """Frames after a pulse."""
+    time = random.exponential(LIFETIME, random.poisson(photons))
+    place = np.sqrt(WIDTH**2 + 2 * LENGTH**2 * time / LIFETIME) * random.standard_normal((2, time.size))
+    gate = np.digitize(time, GATES) - 1
+    return [pictured(random, place[:, gate == k], "movie", k) for k in range(GATES.size - 1)]
+
+
+def decay(random: Random, photons: float, *, mixed: bool = False) -> Decay:
+    """A histogram of photons in the laser's period, and of its response, of 50 000."""
+    number = random.poisson(photons)
+    lifetimes = random.choice([SLOW, FAST], number, p=[SHARE, 1 - SHARE]) if mixed else np.full(number, LIFETIME)
+    seen = 0.1 * PERIOD + random.exponential(lifetimes) + JITTER * random.standard_normal(number)
+    edges = BIN * np.arange(round(PERIOD / BIN) + 1)
+    time = (edges[1:] + edges[:-1]) / 2
+    counts = np.histogram(seen % PERIOD, edges)[0] + random.poisson(BACKGROUND, time.size)
+    own = np.histogram(0.1 * PERIOD + JITTER * random.standard_normal(50_000), edges)[0]
+    return Decay(time, counts, irf=Response(time, own), period=PERIOD)
+
+
+def spectral_map(random: Random, photons: float) -> SpectralMap:
+    """A fibre scan along a line: each exciton spreads and hops among sites (Metropolis) until it dies."""
+    slit, step = 0.2, 0.1
+    age = random.exponential(1.0, random.poisson(photons))
+    across = np.sqrt(WIDTH**2 + 2 * LENGTH**2 * age) * random.standard_normal(age.size)
+    age = age[np.abs(across) < slit / 2]
+    x = np.sqrt(WIDTH**2 + 2 * LENGTH**2 * age) * random.standard_normal(age.size)
+    energy, left = DISORDER * random.standard_normal(age.size), random.poisson(ATTEMPTS * age)
+    while (hopping := np.flatnonzero(left)).size:
+        new = DISORDER * random.standard_normal(hopping.size)
+        taken = random.random(hopping.size) < np.exp(np.minimum(0.0, energy[hopping] - new) / THERMAL)
+        energy[hopping[taken]] = new[taken]
+        left[hopping] -= 1
+    light = CENTRE + energy + LINE * random.standard_normal(age.size)
+    places, wavelengths = np.arange(-1.2, 1.25, step), np.arange(490.0, 552.0, 0.5)
+    sides = np.append(places - step / 2, places[-1] + step / 2)
+    counts = np.histogram2d(x, PLANCK_C / light, (sides, wavelengths))[0]
+    counts += random.poisson(0.2, counts.shape)
+    return SpectralMap(counts=counts[None], x=places, y=np.zeros(1), edges=PLANCK_C / wavelengths, step=step, slit=slit)
+
+
+def given_width(random: Random) -> tuple[float, float]:
+    """The laser's FWHM as a person has measured it, with its error, µm."""
+    told = FWHM * WIDTH
+    return told * (1 + ERROR * float(random.standard_normal())), ERROR * told
+
+
+KINDS: dict[str, tuple[Callable[[Random], dict[str, Any]], dict[str, float]]] = {
+    "image": (lambda r: {"images": [image(r, 3e4)], "laser_fwhm": given_width(r)}, {"diffusion_length": LENGTH}),
+    "image with laser image": (
+        lambda r: {"images": [image(r, 3e4)], "laser": image(r, 1e5, 0.0, "laser")},
+        {"diffusion_length": LENGTH},
+    ),
+    "decay": (lambda r: {"decay": decay(r, 3e4), "model": "free"}, {"lifetime": LIFETIME, "background": BACKGROUND}),
+    "mixture": (
+        lambda r: {"decay": decay(r, 1e5, mixed=True), "model": "mixture"},
+        {"lifetime_1": SLOW, "lifetime_2": FAST, "weight_1": SHARE, "weight_2": 1 - SHARE},
+    ),
+    "frames": (lambda r: {"images": movie(r, 5e4), "gates": GATES, "laser_fwhm": given_width(r)}, FILM),
+    "spectral map": (
+        lambda r: {"spectral_map": spectral_map(r, 1e6), "laser_fwhm": given_width(r), "model": "relaxation"},
+        {"diffusion_length": LENGTH, "attempts_per_lifetime": ATTEMPTS, "disorder": DISORDER, "linewidth": LINE},
+    ),
+    "image and decay": (
+        lambda r: {"images": [image(r, 3e4)], "laser": image(r, 1e5, 0.0, "laser"), "decay": decay(r, 3e4)},
+        FILM,
+    ),
+}
+"""By name: random numbers → what an `Experiment` is given, and the truth."""
+
+
+def run_case(name: str, options: dict[str, Any], number: int) -> dict:
+    """What one fit says of every number whose truth is known."""
+    measure, truth = KINDS[name]
+    random = np.random.default_rng([list(KINDS).index(name), number])
+    result = Experiment(**measure(random), **options).fit()
+    found = {key: result.parameters[key] for key in truth}
+    told = {key: [one.value, one.stderr, one.interval95, one.at_bound] for key, one in found.items()}
+    return {"status": result.status, "found": told, "warnings": len(result.warnings)}
+
+
+def summarise(name: str, cases: list[dict]) -> dict:
+    """Coverages of each number, the mean and the spread of pulls, and how many had an error at all."""
+    summary: dict[str, Any] = {"cases": len(cases), "converged": sum(c["status"] == "converged" for c in cases)}
+    for key, truth in KINDS[name][1].items():
+        found = [case["found"][key] for case in cases]
+        sure = np.array([one[:2] for one in found if one[0] is not None and one[1]], float).reshape(-1, 2)
+        value, error = sure.T
+        pulls = np.log(value / truth) * value / error if kind(key) in POSITIVE else (value - truth) / error
+        ends = [one[2] for one in found if one[2] is not None]
+        held = [(low is None or low <= truth) and (high is None or truth <= high) for low, high in ends]
+        summary[key] = {
+            "with_an_error": len(sure),
+            "with_an_interval": len(ends),
+            "within_1_stderr": _rounded(np.mean(np.abs(pulls) < 1)),
+            "within_interval95": _rounded(np.mean(held)),
+            "pull_mean": _rounded(pulls.mean()),
+            "pull_rms": _rounded(np.sqrt(np.mean(pulls**2))),
+        }
+    return summary
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), 4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--cases", type=int, default=CASES)
+    parser.add_argument("--interval", choices=("fisher", "profile", "bootstrap", "nuts"), default="fisher")
+    parser.add_argument("--draws", type=int)
+    given = parser.parse_args()
+    start()  # as a command does: double precision, compiled programs kept
+    sources = fingerprint(*SOURCES)
+    options = {"interval": given.interval, "draws": given.draws}
+    summaries, cases = {}, {}
+    for name in given.kinds:
+        way = {} if given.interval == "profile" and "image" not in name else options
+        study = f"coverage-{given.interval}-{given.draws}-{name.replace(' ', '-')}"
+        cases[name] = run_cases(study, sources, range(given.cases), partial(run_case, name, way), _say)
+        summaries[name] = summarise(name, cases[name])
+        print(name, json.dumps(summaries[name], indent=1), flush=True)
+    if given.kinds == list(KINDS) and given.cases >= CASES:
+        record = {"sources": sources, "environment": environment(), **options, "summary": summaries, "cases": cases}
+        suffix = "" if given.interval == "fisher" else f"-{given.interval}"
+        write_json(RESULTS / f"coverage_kinds{suffix}.json", record)
+
+
+def _say(number: int, entry: dict) -> None:
+    if number % 50 == 0:
+        print(f"{number:4d}  {entry['status']:9s}  {entry['seconds']:.2f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

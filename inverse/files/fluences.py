@@ -1,0 +1,105 @@
+"""One film under pulses of several powers: `FluenceSeries`, images and decays with the density that each pulse made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from excidiff.inverse.files.data import Image, check_same_pixels
+from excidiff.inverse.files.decays import Decay, Response
+from excidiff.solver.solution import InputError
+
+SAME = 1e-6  # relative difference below which two densities are those of one pulse
+SCALES = ("shared", "kind", "free")
+Density = float | tuple[float, float]
+"""Excitons per µm² at the centre of the spot just after the pulse; or that and its standard error."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Shot:
+    """What was measured of pulses of one density: (value, standard error) in 1/µm², an image, a decay, or both."""
+
+    density: float
+    error: float
+    image: Image | None = None
+    decay: Decay | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FluenceSeries:
+    """Images and decays of one film after single pulses of several powers.
+
+    image_densities, decay_densities: of each, excitons per µm² at the centre of the spot just after the pulse, or
+    (value, standard error). An image and a decay of the same density are of the same pulse; their error is one.
+    exposure: ns, up to which images integrate; None: to the end. scale: of photons per exciton, "shared", one for all;
+    "kind", one for all images and one for all decays, as camera and counter see unlike parts; or "free", each its own.
+    uniform: the light falls evenly on all of the film, as far as the detector sees; then only decays can be given.
+
+    Raises InputError for densities that are missing, unlike kinds of images, and decays whose laser repeats.
+    """
+
+    images: Sequence[Image] = ()
+    image_densities: Sequence[Density] = ()
+    decays: Sequence[Decay] = ()
+    decay_densities: Sequence[Density] = ()
+    exposure: float | None = None
+    scale: str = "kind"
+    uniform: bool = False
+
+    def __post_init__(self) -> None:
+        for what in ("image", "decay"):
+            data, densities = getattr(self, f"{what}s"), getattr(self, f"{what}_densities")
+            if len(data) != len(densities):
+                raise InputError(f"{len(data)} {what}s with {len(densities)} peak densities; each needs its own")
+        if not self.images and not self.decays:
+            raise InputError("a fluence series needs images or decays")
+        if self.scale not in SCALES:
+            raise InputError(f"scale = {self.scale!r}; choose one of {', '.join(SCALES)}")
+        if self.exposure is not None and not 0 < self.exposure < np.inf:
+            raise InputError(f"exposure = {self.exposure!r}; give a positive time in ns")
+        if self.uniform and self.images:
+            raise InputError(
+                "uniform light and images: an image of a film under even light shows no spot; leave it out"
+            )
+        for image in self.images:
+            _ = image.spacing
+            check_same_pixels(image, self.images[0])
+            if image.shape != self.images[0].shape:
+                raise InputError(
+                    f"{image.name}: its shape is not that of {self.images[0].name}; cut both to one region"
+                )
+        for decay in self.decays:
+            if decay.period is not None:
+                raise InputError(
+                    f"{decay.file}: a fluence series is of single pulses; leave the period out if tails have died away "
+                    f"after {decay.period:g} ns"
+                )
+            if isinstance(decay.irf, Response):
+                raise InputError(
+                    f"{decay.file}: a measured response is not used in a fluence series; give its width, irf_fwhm"
+                )
+        if len(self.shots) < len(set(map(id, self.shots))):
+            raise InputError("two measurements are of the same kind and density; give them densities of their own")
+
+    @property
+    def shots(self) -> tuple[Shot, ...]:
+        """All pulses by rising density."""
+        found: list[dict[str, Any]] = []
+        for what in ("image", "decay"):
+            for data, density in zip(getattr(self, f"{what}s"), getattr(self, f"{what}_densities"), strict=True):
+                value, error = _checked(density, data.name if what == "image" else data.file)
+                mate = next((one for one in found if what not in one and abs(one["density"] / value - 1) < SAME), None)
+                if mate is None:
+                    found.append({"density": value, "error": error, what: data})
+                else:
+                    mate[what] = data
+                    mate["error"] = max(mate["error"], error)
+        return tuple(Shot(**one) for one in sorted(found, key=lambda one: one["density"]))
+
+
+def _checked(density: Density, name: str) -> tuple[float, float]:
+    value, error = density if isinstance(density, tuple | list) else (density, 0.0)
+    if not (np.isfinite(value) and value > 0 and np.isfinite(error) and 0 <= error < value):
+        raise InputError(f"{name}: peak density {density!r}; give excitons per µm², or (value, standard error)")
+    return float(value), float(error)

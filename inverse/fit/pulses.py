@@ -1,0 +1,222 @@
+"""A fluence series ready to be fitted: what was counted, what is expected, and where its numbers are looked for.
+
+Every number of the film is looked for in multiples of what the data themselves show: the pace at which decays fall, the
+spread of the images beyond laser and PSF, and the densities of the pulses.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.files.decays import Decay
+from excidiff.inverse.files.fluences import FluenceSeries, Shot
+from excidiff.inverse.fit.detector import detector_of
+from excidiff.inverse.fit.likelihood import Counts
+from excidiff.inverse.fit.optimise import Knowledge
+from excidiff.inverse.fit.parameters import Constraints, inner, kind
+from excidiff.inverse.fit.prediction import pixel_edges
+from excidiff.inverse.fit.problem import Problem
+from excidiff.inverse.fit.shots import Layout, Pixels, light_edges, names_of, series_model
+from excidiff.inverse.fit.start import FWHM, Spot, find_spot
+from excidiff.solver.disc import round_radius
+from excidiff.solver.solution import InputError
+
+NODES, MODES, STEPS = 48, 96, 96
+TAIL = 12.0  # lifetimes after which an image without an exposure has ended
+BEYOND = 1e3  # times the ranges below, beyond which no number is looked for
+RANGES = {  # of each number, in the units of `Pulses`
+    "diffusivity": (0.1, 3.0),
+    "lifetime": (0.5, 12.0),
+    "annihilation": (1e-3, 10.0),
+    "trapping_rate": (0.05, 20.0),
+    "trap_density": (0.05, 5.0),
+    "capture": (0.03, 30.0),
+    "release": (1e-3, 3.0),
+    "trap_lifetime": (0.5, 50.0),
+}
+
+
+class Pulses:
+    """One series under one model: `layout`, `names` of the parameters, `units` of the film's numbers, the `problem`.
+
+    width, psf: σ of laser and PSF in µm and their relative errors; known: of numbers of the film, the same.
+    spots: where each image's light is, None for a pulse without an image.
+    """
+
+    def __init__(
+        self,
+        series: FluenceSeries,
+        model: str,
+        constraints: Constraints,
+        width: tuple[float, float] | None,
+        psf: tuple[float, float] | None,
+        known: Mapping[str, tuple[float, float]] | None = None,
+    ):
+        self.known = known or {}
+        self.constraints, self.shots = constraints, series.shots
+        self.model = model
+        self.width = width or (1.0, 0.0)
+        self.psf = psf or (1e-3 * self.width[0], 0.0)
+        self.spots = [None if shot.image is None else _spot(shot.image, self.width[0]) for shot in self.shots]
+        self.pace = self._pace()
+        last = max((shot.decay.edges[-1] for shot in self.shots if shot.decay is not None), default=0.0)
+        exposure = series.exposure or float(max(last, TAIL * self.pace))
+        self.layout = Layout(
+            model=model,
+            decays=tuple(None if shot.decay is None else light_edges(shot.decay) for shot in self.shots),
+            firsts=tuple(0.0 if shot.decay is None else float(shot.decay.edges[0]) for shot in self.shots),
+            exposures=tuple(None if shot.image is None else exposure for shot in self.shots),
+            responses=tuple(0.0 if s.decay is None else float(s.decay.irf or 0.0) / FWHM for s in self.shots),
+            scale=series.scale,
+            even=series.uniform,
+            nodes=8 if series.uniform else NODES,
+            modes=2 if series.uniform else MODES,
+            steps=STEPS,
+        )
+        self.names = names_of(self.layout)
+        self.units = self._units()
+        self.pixels = jax.device_put(self._pixels(exposure))
+        self.knowledge = self._limits()
+        self.problem = Problem(
+            model=series_model(self.layout),
+            counts=jax.device_put(_counts(self.shots)),
+            knowledge=self.knowledge,
+            arguments=(self.pixels,),
+        )
+
+    @property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Of every number of the film where the search for it ends, in house units."""
+        ends = zip(self.names, self.knowledge.lower, self.knowledge.upper, strict=True)
+        return {name: (float(np.exp(low)), float(np.exp(high))) for name, low, high in ends if name in RANGES}
+
+    def _pace(self) -> float:
+        """The time in which the light falls to 1/e, ns, of the slowest decay; of images alone, one."""
+        found = []
+        for shot in self.shots:
+            if shot.decay is not None:
+                y = np.convolve(shot.decay.counts, np.ones(5) / 5, mode="same")
+                y = y - float(np.quantile(y, 0.05))
+                top = int(np.argmax(y))
+                below = np.flatnonzero(y[top:] < y[top] / np.e)
+                found.append(shot.decay.width * (below[0] if below.size else y.size - top))
+        return max(found) if found else 1.0
+
+    def _units(self) -> dict[str, float]:
+        """What each number is looked for in multiples of: the decays' own pace, the images' spread, the densities."""
+        pace = self.pace
+        densities = np.array([shot.density for shot in self.shots])
+        middle, s = float(np.sqrt(densities.min() * densities.max())), self.width[0]
+        spread2 = [max(spot.width**2 - s**2 - self.psf[0] ** 2, (0.2 * s) ** 2) for spot in self.spots if spot]
+        length2 = float(np.median(spread2)) if spread2 else s**2
+        return {
+            "diffusivity": length2 / pace,
+            "lifetime": pace,
+            "annihilation": 1 / (pace * middle),
+            "trapping_rate": 1 / pace,
+            "trap_density": float(densities.max()) / 4 if len(densities) > 1 else middle,
+            "capture": 4 / (pace * float(densities.max())),
+            "release": 1 / pace,
+            "trap_lifetime": pace,
+        }
+
+    def _pixels(self, exposure: float) -> Pixels:
+        """The pixels, and a disc on which neither they nor the light meet the wall."""
+        images = [shot.image for shot in self.shots if shot.image is not None]
+        fast = RANGES["diffusivity"][1] * self.units["diffusivity"]
+        long = RANGES["lifetime"][1] * self.units["lifetime"]
+        if not images:
+            corner, edges, flat = 0.0, (np.zeros(2), np.zeros(2)), np.ones((1, 1, 1))
+        else:
+            ny, nx = images[0].shape
+            size_y, size_x = images[0].spacing
+            edges = (pixel_edges(nx, size_x), pixel_edges(ny, size_y))
+            away = max(np.hypot(spot.x, spot.y) for spot in self.spots if spot)
+            corner = float(np.hypot(nx * size_x, ny * size_y) / 2 + 1.5 * away)
+            flat = np.stack([np.ones(i.shape) if i.flat is None else i.flat for i in images])
+        radius = 1.0 if self.layout.even else float(round_radius(self.width[0], fast, 0.2 * long, exposure, corner))
+        return Pixels(edges[0], edges[1], flat, np.asarray(radius))
+
+    def _limits(self) -> Knowledge:
+        """Natural limits far beyond what is searched, the person's own within them; what is known of the optics."""
+        lower, upper, free = np.full(len(self.names), -np.inf), np.full(len(self.names), np.inf), []
+        centre, precision = np.zeros(len(self.names)), np.zeros((len(self.names),) * 2)
+        for index, name in enumerate(self.names):
+            free.append(self._limit(index, name, lower, upper, centre, precision))
+        own = [name for name in self.constraints.bounds if name in self.names]
+        lower, upper = Constraints({}, {name: self.constraints.bounds[name] for name in own}).apply(
+            self.names, lower, upper
+        )
+        for name, value in self.constraints.fixed.items():
+            index = self.names.index(name)
+            free[index], centre[index] = False, inner(name, value)
+        return Knowledge(centre, precision, lower, upper, np.array(free))
+
+    def _limit(self, index: int, name: str, lower, upper, centre, precision) -> bool:
+        """Fill in the limits of one parameter; whether it is free."""
+        what, number = kind(name), name.rpartition("_")[2]
+        if name in RANGES:
+            low, high = RANGES[name]
+            lower[index], upper[index] = (np.log(self.units[name] * end) for end in (low / BEYOND, high * BEYOND))
+            if name in self.known:
+                value, error = self.known[name]
+                centre[index], precision[index, index] = np.log(value), error and error**-2.0
+                return error > 0
+            return not (self.layout.even and name == "diffusivity")
+        if name in ("width", "psf_width") or what == "peak_density":
+            value, error = self._known(name, number)
+            centre[index] = np.log(value)
+            lower[index], upper[index] = centre[index] - 1.4, centre[index] + 1.4
+            precision[index, index] = 0.0 if error == 0 else error**-2.0
+            return error > 0
+        if what.endswith("background"):
+            lower[index] = 1e-7
+        if what == "shift":
+            shot = self.shots[int(number) - 1]
+            assert shot.decay is not None
+            reach = 3 * float(shot.decay.irf or 0.0) + 3 * shot.decay.width
+            middle = rise(shot.decay)
+            lower[index], upper[index] = middle - reach, middle + reach
+            return shot.decay.irf is not None
+        return True
+
+    def _known(self, name: str, number: str) -> tuple[float, float]:
+        """(value, relative error) of what was told."""
+        if name == "width":
+            return self.width
+        if name == "psf_width":
+            return self.psf
+        shot = self.shots[int(number) - 1]
+        return shot.density, shot.error / shot.density
+
+
+def rise(decay: Decay) -> float:
+    """When the light is half of its most, for the first time, ns."""
+    y = decay.counts - float(np.quantile(decay.counts, 0.02))
+    return float(decay.time[int(np.argmax(y > 0.5 * y.max()))])
+
+
+def _spot(image: Image, narrowest: float) -> Spot:
+    flat = np.ones(image.shape) if image.flat is None else image.flat
+    found = find_spot(image.photons, image.mask, flat, image.spacing, 0.7 * narrowest)
+    if found is None:
+        raise InputError(f"{image.name}: no spot stands out of the background; check the file and the region")
+    return found
+
+
+def _counts(shots: Sequence[Shot]) -> Counts:
+    """All images, then all decays, in one row."""
+    rows: list[list[np.ndarray]] = [[], [], [], []]
+    for image in (shot.image for shot in shots if shot.image is not None):
+        detector, used = detector_of(image), image.mask.ravel().astype(float)
+        photons = np.where(used > 0, detector.photons(image).ravel(), 0.0)
+        for row, values in zip(rows, (photons, used, used * 0 + 1, used * 0 + detector.floor), strict=True):
+            row.append(values)
+    for decay in (shot.decay for shot in shots if shot.decay is not None):
+        one = np.ones(decay.counts.size)
+        for row, values in zip(rows, (decay.counts, one, one, 0 * one), strict=True):
+            row.append(values)
+    photons, used, flat, floor = (np.concatenate(row)[None, None] for row in rows)
+    return Counts(photons, used, flat, floor, np.asarray(1.0))

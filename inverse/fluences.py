@@ -1,0 +1,245 @@
+"""A fluence series, measured: the film's numbers with errors or limits, each image and decay against its model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from math import erfc, sqrt
+from typing import Any
+
+import numpy as np
+
+from excidiff.inverse.estimates import DOUBTFUL, estimate
+from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.fit.blocks import UNLIKELY, structure, told
+from excidiff.inverse.fit.detector import Detector, detector_of
+from excidiff.inverse.fit.fluence import SeriesFit, fit_series
+from excidiff.inverse.fit.likelihood import deviance, deviance_moments
+from excidiff.inverse.fit.parameters import Constraints
+from excidiff.inverse.fit.quality import BAD_FIT
+from excidiff.inverse.fit.shots import FILMS
+from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
+from excidiff.inverse.measure import window
+from excidiff.inverse.results.result import Estimate, Measurement
+
+IMAGE_BLOCKS, DECAY_BLOCKS = (6, 6), (24,)
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredSeries:
+    """A series with its fit under one model."""
+
+    series: FluenceSeries
+    fit: SeriesFit
+    measurements: tuple[Measurement, ...]
+    parameters: dict[str, Estimate]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether nothing speaks against the model."""
+        return all(entry.status == "fitted" for entry in self.measurements)
+
+    @property
+    def freedom(self) -> int:
+        """How many numbers were fitted."""
+        return int(self.fit.moving.sum())
+
+    @property
+    def deviance(self) -> float:
+        return float(sum(entry.goodness["deviance"] for entry in self.measurements))
+
+
+def measure_series(
+    series: FluenceSeries,
+    model: str,
+    constraints: Constraints,
+    *,
+    width: tuple[float, float] | None,
+    psf: tuple[float, float] | None,
+    known: Mapping[str, tuple[float, float]] | None = None,
+) -> MeasuredSeries:
+    """Fit `model` to all of a series; arguments as of `fit_series`. Raises InputError for what cannot be fitted."""
+    fit = fit_series(series, model, constraints, width=width, psf=psf, known=known or {})
+    measurements = tuple(judged(series, fit))
+    return MeasuredSeries(series, fit, measurements, _parameters(fit))
+
+
+def _parameters(fit: SeriesFit) -> dict[str, Estimate]:
+    """The film's numbers, and what follows from them."""
+    found = {}
+    for name in FILMS[fit.model]:
+        if fit.layout.even and name == "diffusivity":
+            continue
+        found[name] = _told(fit, name)
+    if fit.model == "saturable traps":
+        found["trapping_rate"] = product(fit, {"capture": 1.0, "trap_density": 1.0}, "1/ns")
+    if not fit.layout.even:
+        found["diffusion_length"] = diffusion_length(fit)
+    for name in ("scale", "image_scale", "decay_scale"):
+        if name in fit.names:
+            found[name] = replace(estimate(fit, name), unit="photons/ns")
+    for name, unit in (("image_background", "photons/pixel"), ("decay_background", "photons/bin")):
+        if name in fit.names:
+            found[name] = replace(estimate(fit, name), unit=unit)
+    return found
+
+
+def _told(fit: SeriesFit, name: str) -> Estimate:
+    """A number of the film; one that is not sure has the interval of its profile, or the limit of one side of it."""
+    simple, own, error = estimate(fit, name), float(fit.values[fit.names.index(name)]), fit.error(name)
+    if simple.origin == "given" or (simple.value is not None and not simple.at_bound and error <= DOUBTFUL):
+        return simple
+    step = min(error or 0.5, 0.5)
+    ends = [np.log(end) for end in fit.limits[name]]
+    reach = [profile_bound(partial(fit.profiled, name), own, side * 2 * step, limit=end)
+             for side, end in zip((-1, 1), ends, strict=True)]  # fmt: skip
+    low, high = (None if bound is None else float(np.exp(bound)) for bound in reach)
+    if low is None and high is None:
+        return Estimate(None, unit=simple.unit, identifiable=False)
+    if low is None or high is None:
+        side, end = (-1, ends[0]) if low is not None else (1, ends[1])
+        one = profile_bound(partial(fit.profiled, name), own, side * step, rise=RISE_ONE_SIDED, limit=end)
+        bound = None if one is None else float(np.exp(one))
+        sides = (None, bound) if low is None else (bound, None)
+        return Estimate(fit.value(name), None, sides, simple.unit, at_bound=True)
+    return Estimate(fit.value(name), fit.value(name) * error, (low, high), simple.unit)
+
+
+def product(fit: SeriesFit, powers: dict[str, float], unit: str) -> Estimate:
+    """A product of powers of fitted numbers, its relative error from their covariance."""
+    own, variance = _slope_error(fit, powers)
+    value = float(np.exp(own))
+    if any(name in fit.blind for name in powers) or not variance > 0:
+        return Estimate(None if not variance > 0 else value, unit=unit, identifiable=variance > 0, origin="derived")
+    error, span = sqrt(variance), float(np.exp(NORMAL_95 * sqrt(variance)))
+    return Estimate(value, value * error, (value / span, value * span), unit, origin="derived")
+
+
+def _slope_error(fit: SeriesFit, slopes: dict[str, float]) -> tuple[float, float]:
+    """(Σ slope × own number, its variance)."""
+    index = [fit.names.index(name) for name in slopes]
+    weights = np.array(list(slopes.values()))
+    own = float(weights @ fit.values[index])
+    return own, float(weights @ fit.covariance[np.ix_(index, index)] @ weights)
+
+
+def diffusion_length(fit: SeriesFit) -> Estimate:
+    """L = √(D τ_eff) at low density: 1/τ_eff = 1/τ + k_t N_t (1/τ_t)/(k_d + 1/τ_t), empty traps taking part.
+
+    (VERIFICATION 17.) Its error is that of log L along all numbers in it.
+    """
+    rate = 1 / fit.value("lifetime")
+    slopes = {"diffusivity": 0.5, "lifetime": 0.0}
+    lost = 0.0
+    if fit.model in ("traps", "saturable traps"):
+        linear = fit.model == "traps"
+        trapping = fit.value("trapping_rate") if linear else fit.value("capture") * fit.value("trap_density")
+        release, ending = fit.value("release"), 1 / fit.value("trap_lifetime")
+        share = ending / (release + ending)
+        lost = trapping * share
+        part = lost / (rate + lost)
+        for name in ("trapping_rate",) if linear else ("capture", "trap_density"):
+            slopes[name] = -0.5 * part
+        slopes["release"] = 0.5 * part * (1 - share)
+        slopes["trap_lifetime"] = 0.5 * part * (1 - share)
+    slopes["lifetime"] = 0.5 * rate / (rate + lost)
+    _, variance = _slope_error(fit, slopes)
+    value = sqrt(fit.value("diffusivity") / (rate + lost))
+    if not variance > 0:
+        return Estimate(None, unit="um", identifiable=False, origin="derived")
+    span = float(np.exp(NORMAL_95 * sqrt(variance)))
+    return Estimate(value, value * sqrt(variance), (value / span, value * span), "um", origin="derived")
+
+
+def judged(series: FluenceSeries, fit: SeriesFit) -> list[Measurement]:
+    """Every image and decay with its part of the model."""
+    found, images, decays = [], iter(fit.images), iter(fit.decays)
+    count = len(fit.images) + len(fit.decays)
+    share = int(fit.moving.sum()) / count
+    for k, shot in enumerate(series.shots):
+        density = Estimate(shot.density, shot.error or None, unit="1/um^2", origin="given")
+        if shot.image is not None:
+            centre = {
+                f"centre_{axis}": replace(estimate(fit, f"centre_{axis}_{k + 1}"), unit="um") for axis in ("x", "y")
+            }
+            found.append(_image(shot.image, next(images), share, {"peak_density": density, **centre}, fit))
+    for shot in series.shots:
+        density = Estimate(shot.density, shot.error or None, unit="1/um^2", origin="given")
+        if shot.decay is not None:
+            found.append(_decay(shot.decay, next(decays), share, {"peak_density": density}, fit))
+    return found
+
+
+def _image(image, expected, share: float, parameters, fit: SeriesFit) -> Measurement:
+    detector, used = detector_of(image), image.mask
+    photons = np.where(used, detector.photons(image), 0.0)
+    law = np.where(used, image.camera.excess_noise * expected + detector.floor, 0.0)
+    tests = _tests(photons[used], expected[used], detector, share)
+    away = np.where(used, photons - expected, 0.0)
+    tests["structure_p"] = structure(away, law, IMAGE_BLOCKS, round(share))
+    tests |= {"photons": float(photons.sum() - _ground(fit, "image") * used.sum()), "pixels": int(used.sum()),
+              "masked": int((~used).sum()), "fitted": share}  # fmt: skip
+    reason = _misfit(fit, tests)
+    return Measurement(
+        kind="image",
+        file=image.name,
+        status="fitted" if reason is None else "flagged",
+        reason=reason,
+        parameters=parameters,
+        goodness=tests,
+        counts=photons,
+        model=expected,
+        mask=used,
+        pixel_size=image.spacing,
+        window=window(image),
+        variance=np.maximum(law, 1e-300),
+    )
+
+
+def _decay(decay, expected, share: float, parameters, fit: SeriesFit) -> Measurement:
+    tests = _tests(decay.counts, expected, Detector(), share)
+    tests["structure_p"] = structure(decay.counts - expected, expected, DECAY_BLOCKS, round(share))
+    tests |= {"photons": float(decay.counts.sum() - _ground(fit, "decay") * decay.counts.size),
+              "pixels": int(decay.counts.size), "masked": 0, "fitted": share}  # fmt: skip
+    reason = _misfit(fit, tests)
+    return Measurement(
+        kind="decay",
+        file=decay.file,
+        status="fitted" if reason is None else "flagged",
+        reason=reason,
+        parameters=parameters,
+        goodness=tests,
+        counts=decay.counts,
+        model=expected,
+        mask=np.ones(decay.counts.size, bool),
+        window={"t0": float(decay.edges[0]), "t1": float(decay.edges[-1])},
+        variance=np.maximum(expected, 1e-300),
+    )
+
+
+def _ground(fit: SeriesFit, what: str) -> float:
+    name = f"{what}_background"
+    return fit.value(name) if name in fit.names else 0.0
+
+
+def _tests(counts, expected, detector: Detector, share: float) -> dict[str, Any]:
+    """The deviance against its law; of all numbers fitted each measurement is charged an equal `share`."""
+    mean, var = (float(moment.sum()) for moment in deviance_moments(expected, detector))
+    observed = float(deviance(counts, expected, detector.floor, detector.excess).sum())
+    z = (observed - mean + share) / sqrt(var)
+    ratio = observed / (mean - share)
+    return {"deviance_ratio": ratio, "z": z, "p_value": erfc(abs(z) / sqrt(2)), "deviance": observed}
+
+
+def _misfit(fit: SeriesFit, tests: dict[str, Any]) -> str | None:
+    if not fit.converged:
+        return f"the fit did not converge in {fit.steps} steps"
+    z, ratio, shape = tests["z"], tests["deviance_ratio"], tests["structure_p"]
+    if abs(z) <= BAD_FIT and shape > UNLIKELY:
+        return None
+    if z < -BAD_FIT:
+        return f"the deviance is {ratio:.3g} times what the noise explains: the counts scatter less than photons can"
+    chance = told(min(shape, tests["p_value"]))
+    return (
+        f"the deviance is {ratio:.3g} times what the noise explains, or neighbours err alike ({chance}): the model "
+        f"'{fit.model}' does not describe it"
+    )

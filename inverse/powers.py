@@ -1,0 +1,166 @@
+"""The answer to a fluence series: which model of the film its powers ask for, its numbers, and what stays open."""
+
+from collections.abc import Sequence
+from math import log
+from typing import Any
+
+import numpy as np
+
+from excidiff.inverse.batch import overall_goodness
+from excidiff.inverse.derived import laser_measurement, width_estimate
+from excidiff.inverse.estimates import is_limit
+from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.fit.optics import Given, Optics
+from excidiff.inverse.fit.parameters import Constraints
+from excidiff.inverse.fit.pulses import STEPS
+from excidiff.inverse.fit.shots import FILMS
+from excidiff.inverse.fit.start import FWHM
+from excidiff.inverse.fit.trials import TRIED
+from excidiff.inverse.fluences import MeasuredSeries, measure_series
+from excidiff.inverse.results.result import Estimate, FitResult
+from excidiff.inverse.results.wording import estimate_in_words as in_words
+from excidiff.inverse.results.wording import label
+
+WORDS = {
+    "free": "one lifetime and no traps",
+    "annihilation": "annihilation of two excitons",
+    "traps": "traps that never fill",
+    "saturable traps": "traps that fill",
+}
+METHODS = (
+    "All images and decays were fitted together with one film, {model}, after single Gaussian pulses of the given peak "
+    "densities, by the maximum of the Poisson likelihood (Fisher scoring). The diffusion-recombination equation was "
+    "solved for the round spot in Bessel modes, with local kinetics solved exactly in each of {steps} graded steps in "
+    "time (sixth order by extrapolation); images are blurred by the PSF and integrated over pixels, decays over bins. "
+    "Scales between excitons and photons are {scale}. No start values were given: the fit was made from the best of "
+    "{tried} films spread over what could be. Errors are from the expected information at the optimum; where one "
+    "exceeds a tenth of its value, the interval is that of the profile likelihood."
+)
+SCALES = {
+    "shared": "one for all data",
+    "kind": "one for images and one for decays",
+    "free": "free for each measurement",
+}
+
+
+def fit_powers(
+    series: FluenceSeries,
+    model: str | None,
+    constraints: Constraints,
+    optics: Optics | None,
+    lifetime: Given | None = None,
+) -> tuple[MeasuredSeries, list[MeasuredSeries]]:
+    """(the chosen fit, all that were made): `model`, or the first of `FILMS` that nothing speaks against.
+
+    Where something speaks against all of them, the one with the least BIC. Raises InputError as `measure_series`.
+    """
+    width = psf = None
+    known = {} if lifetime is None else {"lifetime": (lifetime.value, lifetime.stderr / lifetime.value)}
+    if optics is not None:
+        width = (optics.source.value / FWHM, optics.source.stderr / optics.source.value)
+        psf = None if optics.psf is None else (optics.psf.value / FWHM, optics.psf.stderr / optics.psf.value)
+    tried = []
+    for name in FILMS if model is None else (model,):
+        own = _for_model(constraints, name)
+        tried.append(measure_series(series, name, own, width=width, psf=psf, known=known))
+        if model is None and tried[-1].accepted:
+            return tried[-1], tried
+    return min(tried, key=bic), tried
+
+
+def bic(found: MeasuredSeries) -> float:
+    """Deviance + k log n: Schwarz, Annals of Statistics 6 (1978) 461; n is the number of bins and pixels."""
+    size = sum(int(entry.goodness["pixels"]) for entry in found.measurements)
+    return found.deviance + found.freedom * log(size)
+
+
+def _for_model(constraints: Constraints, model: str) -> Constraints:
+    """What was said of the numbers that this model has."""
+    foreign = set().union(*FILMS.values()) - set(FILMS[model])
+    fixed = {name: value for name, value in constraints.fixed.items() if name not in foreign}
+    return Constraints(fixed, {name: pair for name, pair in constraints.bounds.items() if name not in foreign})
+
+
+def answer_series(
+    found: MeasuredSeries, tried: Sequence[MeasuredSeries], optics: Optics | None, settings: dict[str, Any]
+) -> FitResult:
+    """The result of a fluence series."""
+    parameters = dict(found.parameters)
+    if optics is not None:
+        parameters["laser_fwhm"] = width_estimate(optics.source, "fitted" if optics.laser else "given")
+        if optics.psf is not None:
+            parameters["psf_fwhm"] = width_estimate(optics.psf, "fitted" if optics.psf_image else "given")
+    laser = None if optics is None or optics.laser is None else laser_measurement(optics.laser)
+    scale = SCALES[found.series.scale]
+    return FitResult(
+        status="converged" if found.accepted else "partial",
+        model=f"uniform film, single pulses of {len(found.series.shots)} densities, {WORDS[found.fit.model]}",
+        verdicts=tuple(on_powers(found, tried)),
+        warnings=() if optics is None else optics.warnings,
+        parameters=parameters,
+        measurements=found.measurements,
+        goodness=overall_goodness(found.measurements),
+        laser=laser,
+        settings=settings,
+        methods=METHODS.format(model=WORDS[found.fit.model], steps=STEPS, tried=TRIED, scale=scale),
+    )
+
+
+def on_powers(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[str]:
+    """Which model the powers ask for, what of it they determine, and what would tell the rest."""
+    said = [f"{entry.file} is flagged: {entry.reason}." for entry in found.measurements if entry.status != "fitted"]
+    said += _choice(found, tried)
+    densities = [shot.density for shot in found.series.shots]
+    model, values = found.fit.model, found.parameters
+    open_ends = [name for name in FILMS[model] if name in values and _open(values[name])]
+    if open_ends:
+        names = " and ".join(label(name) for name in open_ends)
+        said.append(f"The data do not determine {names}{_limits(values, open_ends)}. {_cure(model, densities)}")
+    if model == "saturable traps" and not _open(values["trap_density"]):
+        said.append(
+            "Trap density and capture rest on the peak densities that were given: were these all 10 % higher, the trap "
+            f"density {in_words(values['trap_density'])} would be 10 % higher and the capture 10 % lower; their "
+            f"product, the trapping rate {in_words(values['trapping_rate'])}, would stay."
+        )
+    if model in ("traps", "saturable traps"):
+        said.append(
+            "The lifetime is that of free excitons apart from the traps; the diffusion length is that at low density, "
+            "with the traps taking part."
+        )
+    if model == "annihilation":
+        said.append("The annihilation, too, rests on the peak densities: it is in inverse proportion to them.")
+    return said
+
+
+def _choice(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[str]:
+    if len(tried) < 2:
+        return []
+    rejected = [WORDS[one.fit.model] for one in tried if one is not found]
+    listed = ", nor ".join(rejected)
+    if found.accepted:
+        return [f"The simplest film that describes all of the data has {WORDS[found.fit.model]}; {listed} do not."]
+    return [
+        f"None of the films describes all of the data; of them {WORDS[found.fit.model]} comes nearest (least BIC). "
+        "Check the peak densities, the exposure and the response; the errors are those of a model that does not hold."
+    ]
+
+
+def _open(entry: Estimate) -> bool:
+    """Whether there is no number, or a limit only."""
+    return entry.value is None or is_limit(entry, 0) or is_limit(entry, 1)
+
+
+def _limits(values: dict[str, Estimate], names: Sequence[str]) -> str:
+    told = [f"{label(name)} {in_words(values[name])}" for name in names if values[name].value is not None]
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _cure(model: str, densities: Sequence[float]) -> str:
+    if model != "saturable traps":
+        return "A longer window, more photons or a wider range of powers would tell it."
+    if np.max(densities) < 3 * np.min(densities):
+        return (
+            "Where few traps are filled only their product, the trapping rate, shows: add pulses so strong that the "
+            "decay slows down, and others so weak that it no longer changes."
+        )
+    return "More powers around those at which the decay begins to slow down, or a longer window, would tell it."

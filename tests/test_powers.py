@@ -1,0 +1,167 @@
+"""Pulses of several powers: what a series may be, the model's derivatives, and the film that its data ask for."""
+
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from excidiff.inverse import Decay, Experiment, FitResult, Image, InputError
+from excidiff.inverse.cli import main
+from excidiff.inverse.files.data import Camera
+from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.fit.shots import Layout, Pixels, names_of, series_model
+from excidiff.inverse.fit.trials import spread
+from tests.photons import FWHM
+
+EDGES = tuple(np.arange(0.0, 20.1, 0.5).tolist())
+SIDES = np.linspace(-1.2, 1.2, 25)
+PEAKS = (50.0, 2000.0, 8000.0)
+FILM = {"diffusivity": 0.02, "lifetime": 4.0, "annihilation": 4e-4}
+
+
+def layout(model: str, count: int = 3, **changes) -> Layout:
+    given = {"model": model, "decays": (EDGES,) * count, "firsts": (0.0,) * count, "exposures": (20.0,) * count,
+             "responses": (0.0,) * count, "scale": "kind", "even": False, "nodes": 32, "modes": 48,
+             "steps": 64}  # fmt: skip
+    return Layout(**{**given, **changes})
+
+
+def numbers(one: Layout, film: dict[str, float]) -> np.ndarray:
+    """Parameters in the fit's own numbers."""
+    plain = {"width": np.log(0.12), "psf_width": np.log(0.08), "image_scale": np.log(30.0), "decay_scale": np.log(40.0),
+             "image_background": 0.3, "decay_background": 0.5}  # fmt: skip
+    known = {**{name: np.log(value) for name, value in film.items()}, **plain}
+    known |= {f"peak_density_{k + 1}": np.log(peak) for k, peak in enumerate(PEAKS)}
+    return np.array([known.get(name, 0.01 if name.startswith("centre") else 0.0) for name in names_of(one)])
+
+
+PIXELS = Pixels(*(jnp.asarray(a) for a in (SIDES, SIDES, np.ones((3, 24, 24)), np.asarray(4.0))))
+
+
+@pytest.fixture(scope="module")
+def series() -> FluenceSeries:
+    """Photons of a film with annihilation under three pulses."""
+    one = layout("annihilation", nodes=48, modes=96, steps=128)
+    expected = np.asarray(series_model(one)(numbers(one, FILM), PIXELS)[0]).ravel()
+    counts = np.random.default_rng(5).poisson(expected).astype(float)
+    images, decays = counts[: 3 * 576].reshape(3, 24, 24), counts[3 * 576 :].reshape(3, -1)
+    camera, time = Camera(gain_known=True, saturation=np.inf), np.array(EDGES[1:]) - 0.25
+    return FluenceSeries(
+        images=[Image(a, pixel_size=0.1, camera=camera, file=f"spot_{k}") for k, a in enumerate(images)],
+        image_densities=PEAKS,
+        decays=[Decay(time, a, file=f"decay_{k}") for k, a in enumerate(decays)],
+        decay_densities=PEAKS,
+        exposure=20.0,
+    )
+
+
+@pytest.mark.parametrize("model", ["annihilation", "saturable traps"])
+def test_derivatives_of_images_and_decays(model):
+    """Central differences to 1e-6 of each slope; a response's shift and a scale of its own for every pulse included."""
+    one = layout(model, responses=(0.0, 0.2, 0.0), scale="free" if model == "annihilation" else "shared")
+    film = FILM if model == "annihilation" else {
+        "diffusivity": 0.02, "lifetime": 4.0, "trap_density": 900.0, "capture": 1e-3, "release": 0.02,
+        "trap_lifetime": 15.0}  # fmt: skip
+    run, start = jax.jit(series_model(one)), numbers(one, film)
+    names = names_of(one)
+    start = np.where([name.endswith("scale") or "scale_" in name for name in names], np.log(30.0), start)
+    start = np.where(["background" in name for name in names], 0.4, start)
+    expected, slopes = (np.asarray(a) for a in run(start, PIXELS))
+    for index, name in enumerate(names):
+        step = np.where(np.arange(start.size) == index, 1e-4, 0.0)
+        slope = (np.asarray(run(start + step, PIXELS)[0]) - np.asarray(run(start - step, PIXELS)[0])) / 2e-4
+        scale = np.abs(slopes[index]).max() + 1e-6 * expected.max()
+        assert np.abs(slope - slopes[index]).max() < 1e-6 * scale, name
+
+
+def test_the_simplest_film_that_describes_the_data_is_found(series):
+    """No start values, no model: one lifetime is rejected, annihilation kept; every number within 3.5 errors."""
+    found = Experiment(series=series, laser_fwhm=0.12 * FWHM, psf_fwhm=0.08 * FWHM).fit()
+    assert "annihilation" in found.model
+    assert found.status == "converged"
+    for name, value in FILM.items():
+        entry = found.parameters[name]
+        assert abs(entry.value - value) < 3.5 * entry.stderr, name
+    assert abs(found.goodness["z"]) < 3
+    told = " ".join(found.verdicts)
+    assert "one lifetime and no traps do not" in told
+    assert "rests on the peak densities" in told
+
+
+def test_from_a_file_to_a_report(series, tmp_path, monkeypatch):
+    """The experiment's file names images and decays with their densities; the page and the saved result hold all."""
+    monkeypatch.chdir(tmp_path)
+    lines = ['model = "annihilation"', "[excitation]", f'laser_fwhm = "{120 * FWHM} nm"', 'exposure = "20 ns"',
+             "[detection]", 'scale = "kind"', "[optics]", f'psf_fwhm = "{80 * FWHM} nm"', 'pixel_size = "100 nm"',
+             "[camera]", "gain = 1"]  # fmt: skip
+    for k, (image, decay) in enumerate(zip(series.images, series.decays, strict=True)):
+        np.savetxt(f"spot_{k}.csv", image.counts, fmt="%d", delimiter=",")
+        rows = np.column_stack([decay.time, decay.counts])
+        np.savetxt(f"decay_{k}.csv", rows, fmt="%g", delimiter=",", header="time_ns,counts", comments="")
+        lines += ["[[image]]", f'file = "spot_{k}.csv"', f'peak_density = "{PEAKS[k]} /um^2"']
+        lines += ["[[decay]]", f'file = "decay_{k}.csv"', f'peak_density = "{PEAKS[k]} /um^2"']
+    (tmp_path / "film.toml").write_text("\n".join(lines) + "\n")
+    assert main(["fit", "film.toml", "-o", "out"]) == 0
+    document = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert abs(document["parameters"]["annihilation"]["value"] / 4e-4 - 1) < 0.1
+    assert [entry["kind"] for entry in document["measurements"]] == ["image"] * 3 + ["decay"] * 3
+    again = FitResult.load(tmp_path / "out" / "result.nc")
+    assert again.images[1].parameters["peak_density"].value == PEAKS[1]
+    assert main(["rerun", "out", "-o", "again"]) == 0
+    twice = json.loads((tmp_path / "again" / "result.json").read_text())
+    assert twice["parameters"] == document["parameters"]
+
+
+def test_points_are_spread_evenly():
+    """Every number of every dimension has its share: 64 points leave no quarter of an axis with fewer than 12."""
+    points = spread(64, 6)
+    assert points.shape == (64, 6)
+    for column in points.T:
+        assert np.histogram(column, 4, (0, 1))[0].min() >= 12
+    assert len(np.unique(np.round(points, 9), axis=0)) == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"image_densities": PEAKS[:2]}, "3 images with 2 peak densities"),
+        ({"image_densities": (1.0, -2.0, 3.0)}, "peak density"),
+        ({"scale": "both"}, "choose one of shared, kind, free"),
+        ({"exposure": -1.0}, "positive time"),
+        ({"uniform": True}, "even light"),
+        ({"images": (), "image_densities": (), "decays": (), "decay_densities": ()}, "needs images or decays"),
+    ],
+)
+def test_impossible_series_are_refused(series, change, said):
+    with pytest.raises(InputError, match=said):
+        _ = replace(series, **change).shots
+
+
+def test_decays_of_a_train_and_unlike_images_are_refused(series):
+    with pytest.raises(InputError, match="leave the period out"):
+        replace(series, decays=[replace(decay, period=25.0) for decay in series.decays])
+    smaller = Image(series.images[0].counts[2:], pixel_size=0.1, camera=series.images[0].camera, file="cut")
+    with pytest.raises(InputError, match="cut both to one region"):
+        replace(series, images=[smaller, *series.images[1:]])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "laser_fwhm"),
+        ({"laser_fwhm": 0.3, "model": "mixture"}, "of a fluence series; choose one of"),
+        ({"laser_fwhm": 0.3, "model": "annihilation", "fixed": {"trap_density": 3.0}}, "unknown parameter"),
+        ({"laser_fwhm": 0.3, "gates": [0, 1]}, "no use for it"),
+    ],
+)
+def test_what_a_series_cannot_use_is_refused(series, given, said):
+    with pytest.raises(InputError, match=said):
+        Experiment(series=series, **given)
+
+
+def test_traps_need_several_powers():
+    with pytest.raises(InputError, match="only pulses of several powers tell it"):
+        Experiment(model="saturable traps")
