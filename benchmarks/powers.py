@@ -22,7 +22,7 @@ from excidiff.solver import Grid, Medium, Traps, gaussian_spot, walk
 from excidiff.solver.source import FWHM
 
 FILMS = 30
-WALKERS = 100_000  # per pulse
+WALKERS = 50_000  # per pulse
 SOURCES = ("powers.py",)
 RESULT = RESULTS / "powers.json"
 NAMES = ("diffusivity", "lifetime", "trap_density", "capture", "release", "trap_lifetime")
