@@ -73,6 +73,7 @@ def _of_series(experiment: Any) -> dict[str, Any]:
         "decay_densities": list(series.decay_densities),
         "exposure": series.exposure,
         "scale": series.scale,
+        "emission": series.emission,
         "uniform": series.uniform,
         "model": experiment.model,
     }

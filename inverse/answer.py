@@ -22,6 +22,7 @@ from excidiff.inverse.lifetimes import MeasuredDecay, agreement, common_lifetime
 from excidiff.inverse.results.result import Estimate, FitResult
 
 LENGTH_AND_PARTS = ("diffusion_length", "diffusivity", "lifetime")
+OF_DECAY = {"background": "background", "shift": "irf_shift", "scatter": "scattered_light"}
 METHODS = (
     "Each image was fitted with {model}, by the maximum of the {noise} likelihood (Fisher "
     "scoring). {optics} Errors are from the expected information at the optimum, with the error of the spot's width "
@@ -99,6 +100,7 @@ def answer_images(
         scatter=scatter_of(batch.averaged),
         goodness=overall_goodness([m.measurement for m in (*batch.averaged, *decays)]),
         laser=laser,
+        correlations=_correlations(batch, parameters),
         settings=settings,
         methods=_methods(asked, optics, decays, limited=limited),
     )
@@ -119,6 +121,7 @@ def answer_decays(decays: Sequence[MeasuredDecay], settings: dict[str, Any], *, 
         parameters=parameters,
         measurements=measurements,
         goodness=overall_goodness(measurements),
+        correlations=decays[0].fit.correlation(OF_DECAY | _numbered(decays[0])) if len(decays) == 1 else {},
         settings=settings,
         methods=_methods_of_decays(decays),
     )
@@ -140,6 +143,33 @@ def _parameters(asked: Asked, batch, length, deconvolved, lifetime, optics) -> d
     if len(batch.measurements) == 1:
         found |= {name: first[name] for name in ("centre_x", "centre_y", "amplitude", "background")}
     return found
+
+
+def _correlations(batch: Batch, parameters: dict[str, Estimate]) -> dict[str, dict[str, float]]:
+    """Of one image, or the gates of one movie, those of its fit, and of D = L²/τ; many images have no one fit."""
+    if len(batch.measurements) != 1:
+        return {}
+    fit = batch.averaged[0].fit
+    found = fit.correlation({name: name for name in fit.names if name in parameters})
+    length, lifetime, diffusivity = (parameters[name] for name in ("diffusion_length", "lifetime", "diffusivity"))
+    if "diffusion_length" not in found or not (length.stderr and lifetime.stderr and diffusivity.stderr):
+        return found
+    assert length.value is not None
+    assert lifetime.value is not None
+    assert diffusivity.value is not None
+    error = diffusivity.stderr / diffusivity.value
+    by_length, by_lifetime = 2 * length.stderr / length.value / error, -lifetime.stderr / lifetime.value / error
+    own = {name: by_length * row["diffusion_length"] for name, row in found.items()}
+    for name, row in found.items():
+        row |= {"diffusivity": own[name], "lifetime": 0.0}
+    found["diffusivity"] = {**own, "diffusivity": 1.0, "lifetime": by_lifetime}
+    found["lifetime"] = {**dict.fromkeys(own, 0.0), "diffusivity": by_lifetime, "lifetime": 1.0}
+    return found
+
+
+def _numbered(found: MeasuredDecay) -> dict[str, str]:
+    """The lifetimes of a decay by their names."""
+    return {name: name for name in found.fit.names if name.startswith("lifetime")}
 
 
 def _model(asked: Asked) -> str:

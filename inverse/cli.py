@@ -156,6 +156,24 @@ def _peaks(given: argparse.Namespace) -> int:
     return OK
 
 
+def _map(given: argparse.Namespace) -> int:
+    from excidiff.inverse.mapjob import MAP_FILES, map_of
+
+    ours = tuple(MAP_FILES)
+    target = check_result_folder(given.output, overwrite=given.overwrite, ours=ours)
+    from excidiff.inverse.machine import start
+
+    start(given.device)
+    made = result_folder(target, overwrite=given.overwrite, ours=ours)
+    with made as folder, terminal.progress("mapping") as progress:
+        progress(0, 1)
+        found = map_of(given.file, folder)
+        progress(1, 1)
+    terminal.say(repr(found))
+    terminal.show_files(Path(given.output), MAP_FILES)
+    return OK
+
+
 def _compare(given: argparse.Namespace) -> int:
     settings = _settings(given)
     target = check_result_folder(given.output, overwrite=given.overwrite, ours=tuple(COMPARED))
@@ -272,6 +290,7 @@ RUNS = {
     "info": _info,
     "fit": _fit,
     "peaks": _peaks,
+    "map": _map,
     "compare": _compare,
     "simulate": _simulate,
     "report": _report,

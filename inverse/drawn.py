@@ -24,6 +24,7 @@ from excidiff.inverse.intervals import Intervals, methods_of, warnings_of
 from excidiff.inverse.lifetimes import MeasuredDecay
 from excidiff.inverse.results.result import Estimate, FitResult, Measurement
 from excidiff.inverse.spectralmaps import MeasuredMap
+from excidiff.solver.solution import SolverError
 
 ENDS = (2.5, 97.5)  # %
 RENAMED = {"shift": "irf_shift", "scatter": "scattered_light", "attempts": "attempts_per_lifetime"}
@@ -56,7 +57,15 @@ def draw_images(
         return batch, {}
     renewed, columns = {}, {}
     for place, one in enumerate(batch.measured):
-        draws = intervals.of(one.fit, first + place, _inner(progress, place, batch.measured, one.measurement.file))
+        inner = _inner(progress, place, batch.measured, one.measurement.file)
+        try:
+            draws = intervals.of(one.fit, first + place, inner)
+        except SolverError as error:
+            if len(batch.measured) == 1:
+                raise
+            note = f"{one.measurement.file}: {error}; its errors are those of the expected information."
+            renewed[id(one.measurement)] = replace(one, notes=(*one.notes, note))
+            continue
         columns = columns_of_spot(one.fit, draws)
         # A position counts from the centre of the whole frame, the fit's from that of the part it saw.
         for name in ("centre_x", "centre_y"):

@@ -117,7 +117,7 @@ def build(settings: FitSettings) -> Experiment:
     if settings.frames is not None and frame_time is None:
         found, given["gates"] = _timed_frames(settings)
     else:
-        found = read_batch(settings.images or (settings.frames or "",), **_image_options(settings))
+        found = read_batch(settings.images or (settings.frames or "",), **image_options(settings))
     lost = [entry for entry in found if isinstance(entry, Unreadable)]
     images = [entry for entry in found if isinstance(entry, Image)]
     if not images:
@@ -152,7 +152,7 @@ def _draws(settings: FitSettings) -> dict[str, Any]:
 
 def _powers(settings: FitSettings) -> dict[str, Any]:
     """Images and decays of several powers, and what is known of optics and film."""
-    images = [read_image(path, **_image_options(settings)) for path in settings.images]
+    images = [read_image(path, **image_options(settings)) for path in settings.images]
     densities = {
         name: [density(f"--{name}-density", text) for text in getattr(settings, f"{name}_density")]
         for name in ("image", "decay")
@@ -174,7 +174,7 @@ def _powers(settings: FitSettings) -> dict[str, Any]:
 
 def _timed_frames(settings: FitSettings) -> tuple[list[Any], Any]:
     """The frames of a file with an axis of time, and their gates."""
-    options = {**_image_options(settings), **_said({"uncertainty": settings.uncertainty})}
+    options = {**image_options(settings), **_said({"uncertainty": settings.uncertainty})}
     try:
         images, gates = read_frames(settings.frames or "", slit=settings.slit, pulse=settings.pulse_time, **options)
     except InputError as error:
@@ -242,7 +242,8 @@ def _time(settings: FitSettings, name: str) -> float | None:
     return None if text is None else quantity_of("--" + name.replace("_", "-"), text, IN_TIME[name])
 
 
-def _image_options(settings: FitSettings) -> ImageOptions:
+def image_options(settings: FitSettings) -> ImageOptions:
+    """What is said of the film's images beside their files."""
     maps = {name: getattr(settings, name) for name in ("dark", "flat", "mask")}
     part = None if settings.region is None else region(settings.region)
     return _said({**_camera(settings), **maps, "region": part})

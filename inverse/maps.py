@@ -223,7 +223,8 @@ def _measure(images, film: Film, kind: Kind, prior: Prior, background: float | N
         problem, prior, x, information = _descend(
             problem, prior, x, centre, pitch, background, choosing=False, first=False
         )
-    return _described(problem, images, prior, x, information, pitch, background)
+    found = _described(problem, images, prior, x, information, pitch, background)
+    return replace(found, verdicts=told(found, coarse=pitch > COARSE * film.laser, chosen=choosing))
 
 
 def _described(problem: Problem, images, prior: Prior, x, information, pitch: float, background) -> RateMap:
@@ -249,7 +250,7 @@ def _described(problem: Problem, images, prior: Prior, x, information, pitch: fl
     ground = Estimate(float(x[-1]), None if background is not None else float(errors[-1]), unit="photons/pixel",
                       origin="fitted" if background is None else "given")  # fmt: skip
     blank = lambda values: np.where(known, values, np.nan)  # noqa: E731
-    found = RateMap(
+    return RateMap(
         kind=kind.name,
         unit=kind.unit,
         x=(edges.cell_x[1:] + edges.cell_x[:-1]) / 2,
@@ -274,4 +275,3 @@ def _described(problem: Problem, images, prior: Prior, x, information, pitch: fl
         modelled=(expected * used).sum(0).reshape(pixels),
         pixel_size=images[0].spacing,
     )
-    return replace(found, verdicts=told(found, coarse=pitch > COARSE * film.laser))

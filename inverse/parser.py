@@ -46,6 +46,14 @@ def _add_peaks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
 
 
+def _add_map(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Map what FILE.toml describes: images of spots at many places over a film whose loss varies."
+    parser.add_argument("file", metavar="FILE.toml", help="of an experiment, with a table [map]")
+    parser.add_argument("-o", "--output", default="excidiff-map", metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier map")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
+
+
 def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = "Solve what FILE.toml describes and write the populations, on labelled axes with units."
@@ -114,6 +122,7 @@ COMMANDS = (
     ("info", "what a file holds, and where every number comes from", _add_info),
     ("fit", "fit images, decays and spectra, write a folder with result and report", _add_fit),
     ("peaks", "reduce spectra to peak and width, without any model", _add_peaks),
+    ("map", "the trapping rate or the lifetime everywhere, from spots at many places", _add_map),
     ("compare", "which of several models the data ask for", _add_compare),
     ("simulate", "solve a film described in a TOML file", _add_simulate),
     ("report", "draw report and figures of a result again", _add_report),

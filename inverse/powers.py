@@ -101,6 +101,7 @@ def answer_series(
         measurements=found.measurements,
         goodness=overall_goodness(found.measurements),
         laser=laser,
+        correlations=found.fit.correlation({name: name for name in found.parameters}),
         settings=settings,
         methods=METHODS.format(model=WORDS[found.fit.model], steps=STEPS, tried=TRIED, scale=scale),
     )

@@ -59,6 +59,15 @@ def read_protocol(files: Sequence[str], options: Mapping[str, Any], lists: Mappi
         raise InputError(f"{', '.join(files)}: one experiment's file names all of its images; give it alone")
     path = Path(files[0])
     document, _ = read_toml(path, "give the .toml file of an experiment")
+    if "map" in document:
+        raise InputError(f"{path}: [map] asks for a map of the film from many spots: give the file to excidiff map")
+    return settings_of(path, document, options, lists)
+
+
+def settings_of(
+    path: Path, document: Mapping[str, Any], options: Mapping[str, Any], lists: Mapping[str, Any]
+) -> FitSettings:
+    """The settings that the tables of an experiment's file give, with those given beside it. Raises as above."""
     _refuse_later(path, document)
     check_keys(path, document, ("model", "components", "parameters", *SECTIONS, *KINDS), "")
     found: dict[str, Any] = {key: _text(path, key, document[key]) for key in ("model", "components") if key in document}

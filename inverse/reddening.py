@@ -11,7 +11,7 @@ from excidiff.inverse.batch import overall_goodness
 from excidiff.inverse.derived import laser_measurement, width_estimate
 from excidiff.inverse.files.noise import doubts
 from excidiff.inverse.files.spectra import PLANCK_C
-from excidiff.inverse.fit.colours import BINS
+from excidiff.inverse.fit.colours import BINS, SPECTRAL
 from excidiff.inverse.fit.limits import Known
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.start import FWHM
@@ -79,6 +79,9 @@ def answer_map(
         measurements=measurements,
         goodness=overall_goodness(measurements),
         laser=None if optics.laser is None else laser_measurement(optics.laser),
+        correlations=found.fit.correlation(
+            {name: {"attempts": "attempts_per_lifetime"}.get(name, name) for name in SPECTRAL if name != "width"}
+        ),
         settings=settings,
         methods=_methods(found),
     )

@@ -35,10 +35,10 @@ fit.limits fit.start fit.response fit.onset fit.sway fit.decay fit.spot fit.gate
 fit.ratemap fit.smoothing
 fit.optics fit.landscape fit.film fit.colours fit.peaks fit.spectral fit.shots fit.pulses fit.trials fit.fluence
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
-results.scatter results.slit results.traces results.spectrum results.peaks results.page results.panels results.record
-results.report results.result results.mapped results.mapfigure
+results.scatter results.slit results.traces results.spectrum results.peaks results.page results.pairs results.panels
+results.record results.report results.result results.mapped results.mapfigure results.mapstore results.mappage
 estimates measure batch derived lifetimes maps spectralmaps fluences verdicts answer reddening powers settings
-options checks intervals drawn account experiment compare rivals protocol machine job peaksjob section illumination
+options checks intervals drawn account experiment compare rivals protocol machine job peaksjob mapfile mapjob section illumination
 filmfile simulation terminal demo doctor parser cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}

@@ -24,7 +24,7 @@ FILM = {"diffusivity": 0.02, "lifetime": 4.0, "annihilation": 4e-4}
 
 def layout(model: str, count: int = 3, **changes) -> Layout:
     given = {"model": model, "decays": (EDGES,) * count, "firsts": (0.0,) * count, "exposures": (20.0,) * count,
-             "responses": (0.0,) * count, "scale": "kind", "even": False, "nodes": 32, "modes": 48,
+             "responses": (0.0,) * count, "scale": "kind", "even": False, "quadratic": False, "nodes": 32, "modes": 48,
              "steps": 64}  # fmt: skip
     return Layout(**{**given, **changes})
 

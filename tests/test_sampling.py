@@ -51,6 +51,12 @@ def decay_of(seed: int, photons: int = 20_000, response: int = 0) -> Decay:
 
 
 @pytest.fixture(scope="module")
+def plain():
+    """A decay without a response."""
+    return fit_decay(decay_of(2))
+
+
+@pytest.fixture(scope="module")
 def swayed():
     """A decay through a response of 400 counts, whose noise sways the fit."""
     return fit_decay(decay_of(4, response=400))
@@ -76,9 +82,9 @@ def toy(photons, low: float = 1e-9, **change) -> Problem:
     return replace(Problem(model=line, counts=counts, knowledge=knowledge, arguments=(X,)), **change)
 
 
-def test_the_density_has_the_slope_of_the_fit(bright, swayed):
+def test_the_density_has_the_slope_of_the_fit(bright, plain):
     """∇ log p is the score and −½ Δ objective its change, to rounding, for an image with what is known and a decay."""
-    for fit in (bright, swayed):
+    for fit in (bright, plain):
         problem = fit.problem
         at = fit.values + np.where(fit.moving, 0.3 * np.sqrt(np.diagonal(fit.covariance)), 0.0)
         there, best = problem.at(at), problem.at(fit.values)
@@ -124,9 +130,9 @@ def test_what_is_known_is_measured_again(bright):
     np.testing.assert_array_equal(same.counts.photons, again[3].counts.photons)
 
 
-def test_a_bootstrap_scatters_as_the_information_says(bright):
+def test_a_bootstrap_scatters_as_the_information_says(bright, plain):
     """300 replicates know a spread to 4.1 %, and at these counts all else is within a percent: 17 %, four of that."""
-    for fit in (bright, fit_decay(decay_of(2))):
+    for fit in (bright, plain):
         found = bootstrap(fit.problem, fit.values, draws=300)
         assert found.made == {"method": "bootstrap", "draws": 300, "seed": 0, "failed": 0}
         np.testing.assert_allclose(found.values[:, fit.moving].std(axis=0) / errors(fit), 1.0, atol=0.17)

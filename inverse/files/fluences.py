@@ -11,6 +11,7 @@ from excidiff.inverse.files.decays import Decay, Response
 from excidiff.solver.solution import InputError
 
 SAME = 1e-6  # relative difference below which two densities are those of one pulse
+EMISSIONS = ("linear", "quadratic")
 SCALES = ("shared", "kind", "free")
 Density = float | tuple[float, float]
 """Excitons per µm² at the centre of the spot just after the pulse; or that and its standard error."""
@@ -34,6 +35,7 @@ class FluenceSeries:
     (value, standard error). An image and a decay of the same density are of the same pulse; their error is one.
     exposure: ns, up to which images integrate; None: to the end. scale: of photons per exciton, "shared", one for all;
     "kind", one for all images and one for all decays, as camera and counter see unlike parts; or "free", each its own.
+    emission: "linear", light ∝ n, as excitons give, or "quadratic", ∝ n², as electrons and holes that meet.
     uniform: the light falls evenly on all of the film, as far as the detector sees; then only decays can be given.
 
     Raises InputError for densities that are missing, unlike kinds of images, and decays whose laser repeats.
@@ -45,6 +47,7 @@ class FluenceSeries:
     decay_densities: Sequence[Density] = ()
     exposure: float | None = None
     scale: str = "kind"
+    emission: str = "linear"
     uniform: bool = False
 
     def __post_init__(self) -> None:
@@ -56,6 +59,8 @@ class FluenceSeries:
             raise InputError("a fluence series needs images or decays")
         if self.scale not in SCALES:
             raise InputError(f"scale = {self.scale!r}; choose one of {', '.join(SCALES)}")
+        if self.emission not in EMISSIONS:
+            raise InputError(f"emission = {self.emission!r}; choose one of {', '.join(EMISSIONS)}")
         if self.exposure is not None and not 0 < self.exposure < np.inf:
             raise InputError(f"exposure = {self.exposure!r}; give a positive time in ns")
         if self.uniform and self.images:

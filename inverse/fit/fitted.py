@@ -1,5 +1,6 @@
 """What every fit has: its parameters by name, in its own numbers, with their covariance, and which of them moved."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,17 @@ class Fitted:
         """The standard error of the fit's own number: relative, for what is positive."""
         index = self.names.index(name)
         return float(np.sqrt(self.covariance[index, index]))
+
+    def correlation(self, names: Mapping[str, str] | None = None) -> dict[str, dict[str, float]]:
+        """Correlations of the parameters that moved, by name; `names`: what to call them, of those to be told."""
+        told = dict(zip(self.names, self.names, strict=True)) if names is None else names
+        index = {told[name]: i for i, name in enumerate(self.names) if name in told and self.moving[i]}
+        errors = np.sqrt(np.diagonal(self.covariance))
+        sure = {name: i for name, i in index.items() if errors[i] > 0}
+        return {
+            one: {other: float(self.covariance[i, j] / (errors[i] * errors[j])) for other, j in sure.items()}
+            for one, i in sure.items()
+        }
 
     def profiled(self, name: str, value: float) -> float:
         """The deviance above its minimum with `name` held at the own number `value`, all else refitted."""

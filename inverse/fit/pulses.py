@@ -71,6 +71,7 @@ class Pulses:
             responses=tuple(0.0 if s.decay is None else float(s.decay.irf or 0.0) / FWHM for s in self.shots),
             scale=series.scale,
             even=series.uniform,
+            quadratic=series.emission == "quadratic",
             nodes=8 if series.uniform else NODES,
             modes=2 if series.uniform else MODES,
             steps=STEPS,

@@ -304,7 +304,7 @@ class Problem(NamedTuple):
         return solve(self.reference, self.extra(x[:-1]))
 
     def misfit(self, x: Float[Array, " C+1"], state: State | None = None) -> float:
-        """−log L up to a constant of the data; infinite where a pixel would get no light. `state`: that at x, if known."""
+        """−log L up to a constant of the data; infinite where a pixel would get no light."""
         expected = self.expected(self.state(x) if state is None else state, x)
         return float(objective(expected, self.counts, "poisson")) / 2 if float(x[-1]) > 0 else np.inf
 

@@ -40,7 +40,7 @@ class Layout(NamedTuple):
     model: of `FILMS`. decays: per pulse the edges of the bins of its light, from the pulse on, or None. firsts: where a
     decay's own bins begin on its axis. exposures: per pulse up to when its image integrates, or None. responses: per
     pulse the σ of its decay's response; 0: none. scale: "shared", "kind" or "free", see `FluenceSeries`. even: whether
-    the light is. nodes, modes, steps: of the solver.
+    the laser's light is. quadratic: whether light goes with n². nodes, modes, steps: of the solver.
     """
 
     model: str
@@ -50,6 +50,7 @@ class Layout(NamedTuple):
     responses: tuple[float, ...]
     scale: str
     even: bool
+    quadratic: bool
     nodes: int
     modes: int
     steps: int
@@ -117,6 +118,8 @@ def light_of(layout: Layout, own: Float[Array, " F"], edges: tuple[float, ...], 
         modes=layout.modes,
         steps=steps or layout.steps,
     )
+    if layout.quadratic:
+        return found.squared, found.squared_modes, found.wavenumbers
     return found.free, found.modes, found.wavenumbers
 
 

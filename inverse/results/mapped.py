@@ -122,8 +122,8 @@ def connected(inside: Bool[np.ndarray, "cy cx"], start: Any) -> Bool[np.ndarray,
         reached = grown
 
 
-def told(found: RateMap, *, coarse: bool) -> tuple[str, ...]:
-    """What to think of a map; `coarse`: its cells are too wide for the laser's spot."""
+def told(found: RateMap, *, coarse: bool, chosen: bool) -> tuple[str, ...]:
+    """What to think of a map; `coarse`: cells too wide for the spot; `chosen`: by the data, of the prior."""
     name, unit = found.kind.replace("_", " "), found.unit
     lit = found.dose >= LIT
     known = lit & found.determined
@@ -155,8 +155,8 @@ def told(found: RateMap, *, coarse: bool) -> tuple[str, ...]:
         )
     strength = f"λ = {found.strength:.3g}" + (f"/µm, s = {found.slope:.3g}/µm" if found.slope else "")
     said.append(
-        f"prior: {found.prior}, {strength}, chosen by the data (least predicted misfit); the map took "
-        f"{found.freedom:.0f} degrees of freedom"
+        f"prior: {found.prior}, {strength}, {'chosen by the data (least predicted misfit)' if chosen else 'as given'}; "
+        f"the map took {found.freedom:.0f} degrees of freedom"
     )
     said.append(f"beyond the map the film is taken to go on at {found.away:.3g} {unit}; D, τ and the optics as exact")
     if coarse:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from excidiff.inverse.results import figures, page
+from excidiff.inverse.results.pairs import correlation_table
 from excidiff.inverse.results.panels import measurement_panels
 from excidiff.inverse.results.record import origin, software
 from excidiff.inverse.results.scatter import scatter_figure
@@ -73,7 +74,7 @@ def write_figures(result: Any, folder: Path, progress: Callable[..., Any] | None
     for number, entry in enumerate(result.spectral_maps, 1):
         name = f"spectral_map_{number:02d}_{plain_name(PurePath(entry.file).stem)}"
         written += _write_figure(spectral_figure(entry), folder, name)
-    if len(result.images) > 1:
+    if _apart(result):
         drawn = scatter_figure(result.images, result.parameters.get("diffusion_length"))
         written += _write_figure(drawn, folder, "images")
     return written
@@ -94,7 +95,7 @@ def report_page(result: Any) -> str:
         [
             _opening(result),
             page.section("What the data say", _sentences(result)),
-            page.section("Values", _values(result)),
+            page.section("Values", _values(result), correlation_table(result)),
             page.section("The images against each other", *_spread(result)),
             page.section("Each image", *_each_image(result)),
             page.section("Spectra against position", *map(measurement_panels, result.spectral_maps)),
@@ -216,8 +217,13 @@ def _values(result: Any) -> str:
     return page.table(caption, ("quantity", "value", "remark"), rows)
 
 
+def _apart(result: Any) -> bool:
+    """Whether there are several images, each with a length of its own."""
+    return len(result.images) > 1 and any("diffusion_length" in entry.parameters for entry in result.images)
+
+
 def _spread(result: Any) -> list[str]:
-    if len(result.images) < 2:
+    if not _apart(result):
         return []
     mean = result.parameters.get("diffusion_length")
     drawn = figures.encode(scatter_figure(result.images, mean), "svg")

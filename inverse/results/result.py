@@ -137,7 +137,8 @@ class FitResult:
 
     `parameters` are the values for the film: of one image its own, of several the weighted mean with common errors
     counted once. `scatter` is how much the images differ among themselves, which is not the error of the mean.
-    `verdicts` say in words what the data tell and what they cannot; `warnings` what may have gone wrong.
+    `correlations` are those of the fitted numbers, by name and name, where they come from one fit. `verdicts` say in
+    words what the data tell and what they cannot; `warnings` what may have gone wrong.
     """
 
     status: Literal["converged", "partial", "failed"]
@@ -151,9 +152,10 @@ class FitResult:
     laser: Measurement | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     methods: str = ""
+    correlations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("scatter", "goodness", "settings"):
+        for name in ("scatter", "goodness", "correlations", "settings"):
             object.__setattr__(self, name, plain(getattr(self, name)))
         for name in ("verdicts", "warnings", "measurements"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -188,6 +190,7 @@ class FitResult:
             "laser": None if self.laser is None else self.laser.to_dict(),
             "scatter": dict(self.scatter),
             "goodness": dict(self.goodness),
+            "correlations": {name: dict(row) for name, row in self.correlations.items()},
             "settings": dict(self.settings),
             "methods": self.methods,
         }
@@ -219,6 +222,7 @@ class FitResult:
                     Measurement.from_dict(entry, groups.get(_group_name(index)))
                     for index, entry in enumerate(document["measurements"])
                 ),
+                correlations=document.get("correlations", {}),
                 laser=None if laser is None else Measurement.from_dict(laser, groups.get("laser")),
             )
         except (KeyError, TypeError) as error:
