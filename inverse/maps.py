@@ -26,6 +26,7 @@ from excidiff.inverse.fit.smoothing import Name, Prior, averaged, choose, cost, 
 from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.results.mapped import RateMap, told
 from excidiff.inverse.results.result import Estimate
+from excidiff.inverse.results.wording import counted
 from excidiff.solver.solution import InputError, is_number
 from excidiff.solver.source import FWHM
 
@@ -39,6 +40,10 @@ DARK, BLIND = 0.01, 1.0
 """Share of the largest dose, and error of v (a factor e in the loss), beyond which a cell counts as undetermined."""
 STEPS, NEAR, DECREMENT = 30, 10.0, 0.05
 """Newton steps on a grid at most; the gains in log L near enough to an optimum to judge priors, and to end."""
+MORE = 1.05
+"""Photons for each exciton that noise and an unsure background may feign."""
+FARTHEST = 40.0
+"""Of v: a loss e^40 times 1/τ, or as little, is nothing that light tells."""
 FOLLOWED = 0.01
 """Of 1/τ: by how much the loss along the map's edge may differ from that of the film beyond."""
 STARTS = {"total variation": Prior("total variation", 100.0, 0.5), "smooth": Prior("smooth", 30.0, 0.0)}
@@ -131,8 +136,14 @@ def _begin(counts: Counts, film: Film, edges: Edges, background: float | None) -
     used = np.asarray(counts.used) > 0
     dim = used & (far >= np.quantile(far, 0.9, axis=1, keepdims=True))
     ground = float(light[dim].mean()) if background is None else background
-    seen = max(float((light - ground)[used].sum()), 1.0)
-    rate = (film.excitons * len(far) / seen - 1) / film.lifetime
+    seen, most = max(float((light - ground)[used].sum()), 1.0), float(film.excitons) * len(far)
+    if seen > MORE * most:
+        raise InputError(
+            f"the images show {seen:.4g} photons above the background, {counted(len(far), 'spot')} of "
+            f"{film.excitons:g} excitons can give one each at most: check excitons (photons per spot without traps), "
+            "gain and background"
+        )
+    rate = (most / seen - 1) / film.lifetime
     return max(rate, 0.02 / film.lifetime), max(ground, 1e-3)
 
 
@@ -181,6 +192,8 @@ def _walked(problem: Problem, prior: Prior, x, state: State, new, centre: float,
     before = problem.misfit(x, state) + float(cost(x, *numbers))
     for halvings in range(8):
         trial = x + 0.5**halvings * (new - x)
+        if float(jnp.abs(trial[:-1]).max()) > FARTHEST:
+            continue
         there = problem.state(trial)
         if problem.misfit(trial, there) + float(cost(trial, *numbers)) <= before + 1e-6:
             return trial, there

@@ -120,7 +120,7 @@ def _add_fit(parser: argparse.ArgumentParser, output: str = "excidiff-out") -> N
 COMMANDS = (
     ("demo", "write images of an invented film, to try things on", _add_demo),
     ("info", "what a file holds, and where every number comes from", _add_info),
-    ("fit", "fit images, decays and spectra, write a folder with result and report", _add_fit),
+    ("fit", "fit what was measured, write result and report", _add_fit),
     ("peaks", "reduce spectra to peak and width, without any model", _add_peaks),
     ("map", "the trapping rate or the lifetime everywhere, from spots at many places", _add_map),
     ("compare", "which of several models the data ask for", _add_compare),

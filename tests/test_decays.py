@@ -89,6 +89,7 @@ def test_a_measured_response_may_be_shifted(shift: float):
     np.testing.assert_allclose(found, expected, atol=1e-10 if shift == 0 else 3e-3)
 
 
+@pytest.mark.gate
 def test_derivatives_of_what_is_shown():
     """Forward and reverse against central differences, of rate and shift, through jit and vmap, long and short.
 

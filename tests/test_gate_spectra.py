@@ -18,16 +18,16 @@ pytestmark = pytest.mark.gate
 
 
 def test_the_spectra_are_those_of_the_solver():
-    """A grid of h = 0.25 s and 16 bins, closed walls at 8.3 L, against superposed ages: within 3e-3 of the brightest.
+    """A grid of h = 0.35 s and 16 bins, closed walls at 8.3 L, against superposed ages: within 6e-3 of the brightest.
 
-    Budget: the grid's h²/24 of L² and s², 2e-3 at the centre; bins 1e-3.
+    Budget: the grid's h²/24 of L² and s², 4e-3 at the centre; bins 1e-3.
     """
     truth = {"diffusivity_um2_per_ns": 0.05, "free_lifetime_ns": 3.7, "lifetime_ns": 3.7, "trap_rate_per_ns": 0.0,
              "trap_yield": 0.0, "disorder_sigma_meV": 16.0, "relaxation_attempts_per_ns": 0.8, "temperature_K": 295.0,
              "laser_fwhm_um": 0.245, "photons": 1e6, "step_um": 0.1, "collection_fwhm_um": 0.2,
              "dot_energy_meV": 2400.0, "stokes_shift_meV": 0.0, "linewidth_sigma_meV": 22.0, "trap_energy_meV": 2310.0,
              "trap_width_meV": 35.0}  # fmt: skip
-    quarter = Quarter.make(8.3 * np.sqrt(0.05 * 3.7), 0.25 * 0.245 / FWHM)
+    quarter = Quarter.make(8.3 * np.sqrt(0.05 * 3.7), 0.35 * 0.245 / FWHM)
     x, edges = np.linspace(-1.2, 1.2, 25), PLANCK_C / np.arange(495.0, 545.1, 0.5)
     here = Places(*(jnp.asarray(a) for a in (x - 0.05, x + 0.05, np.array([-0.05]), np.array([0.05]), edges,
                                              np.asarray(25.4213), steady_nodes())))  # fmt: skip
@@ -39,8 +39,8 @@ def test_the_spectra_are_those_of_the_solver():
               "trap_band_width": np.log(35.0), "trap_band_share": 0.0, "width": np.log(np.hypot(0.245, 0.2) / FWHM),
               "centre_x": 0.0, "amplitude": np.log(1e6), "background": 0.0}  # fmt: skip
     exact = np.asarray(spectra(jnp.array([values[name] for name in SPECTRAL]), here))[0]
-    assert np.abs(exact - grid).max() < 3e-3 * grid.max()
-    assert abs(exact.sum() / grid.sum() - 1) < 1e-3
+    assert np.abs(exact - grid).max() < 6e-3 * grid.max()
+    assert abs(exact.sum() / grid.sum() - 1) < 2e-3
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +73,10 @@ def test_a_film_of_known_truth(film):
         entry = found.parameters[name]
         pull = (entry.value - truth[key]) / entry.stderr
         relative = entry.stderr / entry.value
-        print(f"{name}: {entry.value:.4g} ± {entry.stderr:.2g}, pull {pull:+.2f}, bound {errors[key] / truth[key]:.4f}, "
-              f"error {relative:.4f}")  # fmt: skip
+        least = errors[key] / truth[key]
+        print(f"{name}: {entry.value:.4g} ± {entry.stderr:.2g}, pull {pull:+.2f}, {relative:.4f}, bound {least:.4f}")
         assert abs(pull) < 3.5
-        np.testing.assert_allclose(relative, errors[key] / truth[key], rtol=0.25)
+        np.testing.assert_allclose(relative, least, rtol=0.25)
     assert abs(found.goodness["z"]) < 3
 
 

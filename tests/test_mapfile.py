@@ -88,6 +88,7 @@ def test_the_arrays(made):
     xarray = pytest.importorskip("xarray")
     with xarray.open_dataset(made[0] / "out" / "map.nc", engine="h5netcdf") as found:
         assert set(found.data_vars) >= {"value", "lower", "upper", "error", "resolution", "dose", "determined"}
+        assert found.attrs["format"] == "excidiff map 1"
         assert found.value.dims == ("y", "x")
         assert (found.value.units, found.resolution.units, found.x.units) == ("1/ns", "um", "um")
         np.testing.assert_allclose(found.x, (np.arange(COUNT) - 3.5) * PITCH)

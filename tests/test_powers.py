@@ -58,7 +58,7 @@ def series() -> FluenceSeries:
     )
 
 
-@pytest.mark.parametrize("model", ["annihilation", "saturable traps"])
+@pytest.mark.parametrize("model", ["annihilation", pytest.param("saturable traps", marks=pytest.mark.gate)])
 def test_derivatives_of_images_and_decays(model):
     """Central differences to 1e-6 of each slope; a response's shift and a scale of its own for every pulse included."""
     one = layout(model, responses=(0.0, 0.2, 0.0), scale="free" if model == "annihilation" else "shared")
@@ -77,6 +77,7 @@ def test_derivatives_of_images_and_decays(model):
         assert np.abs(slope - slopes[index]).max() < 1e-6 * scale, name
 
 
+@pytest.mark.gate
 def test_the_simplest_film_that_describes_the_data_is_found(series):
     """No start values, no model: one lifetime is rejected, annihilation kept; every number within 3.5 errors."""
     found = Experiment(series=series, laser_fwhm=0.12 * FWHM, psf_fwhm=0.08 * FWHM).fit()

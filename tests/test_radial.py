@@ -168,6 +168,7 @@ def test_nothing_is_lost():
         assert_allclose(gone, EXCITONS, rtol=1e-10)
 
 
+@pytest.mark.gate
 def test_against_the_solver_on_a_grid():
     """A quarter film with cells of 0.4 s: the error of its totals falls as h² and is at most 4e-4 here (1e-4 at 0.2 s).
 
@@ -221,6 +222,7 @@ RUN = jax.jit(everything)
 JACOBIAN = jax.jit(jax.jacfwd(everything))
 
 
+@pytest.mark.gate
 def test_derivatives():
     """Central differences with ε = 1e-4 err by ε²: 1e-7 of the largest of each output; jvp·vjp to 1e-10."""
     jacobian, step = JACOBIAN(POINT), 1e-4
@@ -236,6 +238,7 @@ def test_derivatives():
     assert_allclose(back @ tangent, weight @ (jacobian @ tangent), rtol=1e-10)
 
 
+@pytest.mark.gate
 def test_many_pulses_at_once_with_gradients():
     """jit ∘ vmap ∘ grad of Σ y² is 2 yᵀJ; no light at all, and films without losses or traps, give no NaN."""
     peaks = jnp.array([0.0, 60.0, PEAK, 15000.0])

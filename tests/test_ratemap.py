@@ -133,6 +133,7 @@ def test_bad_input_is_explained():
         ([image], [[0.0, 0.0]], {"prior": "sparse"}, "prior 'sparse'"),
         ([image], [[0.0, 0.0]], {"diffusivity": -1.0}, "diffusivity = -1.0"),
         ([image], [[0.0, 0.0]], {"background": "none"}, "background"),
+        ([image], [[0.0, 0.0]], {"background": 0.1, "excitons": 1e3}, "photons above the background, 1 spot of 1000"),
     ):
         with pytest.raises(InputError, match=message):
             measure_rate_map(images, np.array(places), **known | change)

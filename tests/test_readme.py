@@ -49,8 +49,13 @@ def test_two_commands_are_what_continuous_integration_runs():
 
 
 def test_the_experiment_file_is_read(tmp_path: Path):
-    """The block of TOML, beside files of the names in it."""
-    (tmp_path / "film.toml").write_text("".join(blocks("toml")), encoding="utf-8")
+    """The blocks of TOML, beside files of the names in them."""
+    first, powers = blocks("toml")
+    (tmp_path / "powers.toml").write_text(powers, encoding="utf-8")
+    several = read_protocol([str(tmp_path / "powers.toml")], {}, dict.fromkeys(LISTS, ()))
+    assert (several.model, several.scale, several.exposure) == ("saturable traps", "shared", "40 ns")
+    assert several.image_density == several.decay_density == ("60 /um^2",)
+    (tmp_path / "film.toml").write_text(first, encoding="utf-8")
     (tmp_path / "spot_0.tif").touch()
     found = read_protocol([str(tmp_path / "film.toml")], {}, dict.fromkeys(LISTS, ()))
     assert [Path(path).name for path in (*found.images, *found.decay, found.irf or "", found.laser or "")] == [

@@ -73,6 +73,7 @@ def test_all_light_is_in_the_image_of_the_whole_square():
     assert_allclose(seen, seen.T, atol=1e-12 * seen.max())
 
 
+@pytest.mark.gate
 def test_derivatives():
     """Forward against central differences, 1e-7, and forward against reverse; several frames under jit and vmap."""
     modes, k = waves()

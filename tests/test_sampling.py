@@ -152,6 +152,7 @@ def test_a_measured_response_is_measured_again(swayed):
     assert alone < 0.6 * spread
 
 
+@pytest.mark.gate
 def test_the_posterior_of_a_bright_image_is_the_information_s(bright):
     """Some 1000 effective draws: means to 0.03 σ and spreads to 3 %; the likelihood is normal to some percent of σ."""
     found = nuts(bright.problem, bright.values, spread=bright.covariance, draws=1000, seed=3)
@@ -163,6 +164,7 @@ def test_the_posterior_of_a_bright_image_is_the_information_s(bright):
     assert found.made["effective_draws"] > 400
 
 
+@pytest.mark.gate
 def test_the_posterior_at_a_limit_is_that_of_a_grid():
     """Counts without background, b ≥ 0: mean and 90 % quantile of b, and of a, against quadrature on a fine grid.
 
@@ -250,6 +252,7 @@ def test_without_numpyro_it_is_said_what_to_install(monkeypatch):
         Experiment(decay=decay_of(1), interval="nuts")
 
 
+@pytest.mark.gate
 def test_a_poor_sample_is_warned_of():
     """100 draws are far too few for intervals, and the result says so."""
     result = Experiment(decay=decay_of(8), model="free", interval="nuts", draws=100).fit()

@@ -151,6 +151,7 @@ LIGHT, SLOPES = jax.jit(spectra), jax.jit(spectral_model)
 BACK = jax.jit(jax.vmap(jax.grad(lambda p, weight, here: jnp.sum(weight * spectra(p, here))), in_axes=(0, None, None)))
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("disorder", [2.0, 100.0])
 def test_derivatives_of_the_spectra(disorder):
     """Central differences to 1e-7 of each slope, jvp against vjp under jit and vmap to 1e-10: near-flat and deep

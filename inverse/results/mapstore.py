@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from excidiff.inverse.results.mapped import RateMap
-from excidiff.inverse.results.populations import write_dataset
+from excidiff.inverse.results.storage import write_whole
 
 ARRAYS = {
     "value": "the map",
@@ -20,6 +20,7 @@ ARRAYS = {
     "determined": "whether the data determine the cell",
 }
 IMAGES = {"measured": "photons of all images", "modelled": "photons expected in all images"}
+FORMAT = "excidiff map 1"
 DIGITS = 7
 
 
@@ -85,9 +86,11 @@ def write_map_archive(path: Path, found: RateMap, document: Mapping[str, Any]) -
         for axis, values in axes.items()
     }
     coordinates["axis"] = (("axis",), ["x", "y"], {"long_name": "of a place"})
-    said = {"parameter": found.kind, "verdicts": "\n".join(found.verdicts)}
+    said = {"format": FORMAT, "parameter": found.kind, "verdicts": "\n".join(found.verdicts)}
     said["settings"] = json.dumps(document["settings"], ensure_ascii=False)
-    return write_dataset(path, xarray.Dataset(variables, coordinates), said)
+    dataset = xarray.Dataset(variables, coordinates, said)
+    packed = {key: {"zlib": True, "complevel": 1, "shuffle": True} for key in variables if key != "position"}
+    return write_whole(path, lambda place: dataset.to_netcdf(place, engine="h5netcdf", encoding=packed))
 
 
 def _stored(values: np.ndarray) -> np.ndarray:
