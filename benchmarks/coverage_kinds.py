@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.provenance import RESULTS, environment, write_json
 from benchmarks.study import fingerprint, run_cases
 from excidiff.inverse import Camera, Decay, Experiment, Image, Response, SpectralMap
-from excidiff.inverse.files.spectra import PLANCK_C
+from excidiff.inverse.files.spans import PLANCK_C
 from excidiff.inverse.fit.parameters import POSITIVE, kind
 from excidiff.inverse.machine import start
 from excidiff.solver.source import FWHM

@@ -100,7 +100,7 @@ def run_film(seed: int) -> dict:
         "values": {name: [entry.value, entry.stderr] for name, entry in values.items()},
         "pulls": pulls,
         "z": found.goodness["z"],
-        "counts": [int(entry.counts.sum()) for entry in found.measurements],
+        "counts": [int(np.sum(entry.counts)) for entry in found.measurements if entry.counts is not None],
     }
 
 

@@ -144,7 +144,7 @@ def _begin(counts: Counts, film: Film, edges: Edges, background: float | None) -
             "gain and background"
         )
     rate = (most / seen - 1) / film.lifetime
-    return max(rate, 0.02 / film.lifetime), max(ground, 1e-3)
+    return float(max(rate, 0.02 / film.lifetime)), float(max(ground, 1e-3))
 
 
 def _held(tangent: Tangent, x, background: float | None):
@@ -224,7 +224,7 @@ def _measure(images, film: Film, kind: Kind, prior: Prior, background: float | N
     rate, ground = _begin(counts, film, edges, background)
     factor = 2 if np.prod(edges.cells) > CHOSEN_ON else 1
     first, wide = _edges(images[0], factor * blocks)
-    centre = float(field_of(rate, film.lifetime))
+    centre = float(field_of(rate, float(film.lifetime)))
     x = jnp.asarray(np.append(np.full(int(np.prod(first.cells)), centre), ground))
     problem = Problem.make(kind, film, first, counts, rate)
     problem, prior, x, information = _descend(
@@ -237,7 +237,7 @@ def _measure(images, film: Film, kind: Kind, prior: Prior, background: float | N
             problem, prior, x, centre, pitch, background, choosing=False, first=False
         )
     found = _described(problem, images, prior, x, information, pitch, background)
-    return replace(found, verdicts=told(found, coarse=pitch > COARSE * film.laser, chosen=choosing))
+    return replace(found, verdicts=told(found, coarse=bool(pitch > COARSE * film.laser), chosen=choosing))
 
 
 def _described(problem: Problem, images, prior: Prior, x, information, pitch: float, background) -> RateMap:
@@ -266,8 +266,8 @@ def _described(problem: Problem, images, prior: Prior, x, information, pitch: fl
     return RateMap(
         kind=kind.name,
         unit=kind.unit,
-        x=(edges.cell_x[1:] + edges.cell_x[:-1]) / 2,
-        y=(edges.cell_y[1:] + edges.cell_y[:-1]) / 2,
+        x=np.asarray(edges.cell_x[1:] + edges.cell_x[:-1]) / 2,
+        y=np.asarray(edges.cell_y[1:] + edges.cell_y[:-1]) / 2,
         pitch=pitch,
         value=blank(value),
         error=blank(slope * sigma),
@@ -280,7 +280,7 @@ def _described(problem: Problem, images, prior: Prior, x, information, pitch: fl
         strength=prior.strength,
         slope=prior.slope,
         freedom=float(around.freedom),
-        away=float(kind.value(jnp.asarray(field_of(float(problem.reference.away), film.lifetime)), film)),
+        away=float(kind.value(jnp.asarray(field_of(float(problem.reference.away), float(film.lifetime))), film)),
         background=ground,
         goodness=agreement,
         positions=np.asarray(film.positions),

@@ -10,7 +10,7 @@ from excidiff.inverse import verdicts as say
 from excidiff.inverse.batch import overall_goodness
 from excidiff.inverse.derived import laser_measurement, width_estimate
 from excidiff.inverse.files.noise import doubts
-from excidiff.inverse.files.spectra import PLANCK_C
+from excidiff.inverse.files.spans import PLANCK_C
 from excidiff.inverse.fit.colours import BINS, SPECTRAL
 from excidiff.inverse.fit.limits import Known
 from excidiff.inverse.fit.optics import Given, Optics

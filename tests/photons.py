@@ -4,7 +4,8 @@ import numpy as np
 
 from excidiff.inverse.files.data import Camera, Image
 from excidiff.inverse.files.decays import Decay, Response
-from excidiff.inverse.files.spectra import PLANCK_C, SpectralMap
+from excidiff.inverse.files.spans import PLANCK_C
+from excidiff.inverse.files.spectra import SpectralMap
 
 FWHM = 2.3548200450309493
 

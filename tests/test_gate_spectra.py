@@ -9,7 +9,7 @@ import pytest
 from benchmarks import simulated
 from benchmarks.simulated import Quarter
 from excidiff.inverse import Experiment, read_spectral_map
-from excidiff.inverse.files.spectra import PLANCK_C
+from excidiff.inverse.files.spans import PLANCK_C
 from excidiff.inverse.fit.colours import SPECTRAL, Places, spectra
 from excidiff.inverse.fit.prediction import steady_nodes
 from tests.photons import FWHM, collect_spectra

@@ -96,7 +96,7 @@ def _repetition(measured: Any) -> tuple[float | None, float | None, tuple[str, .
     if stopped is None:
         return None, None, ()
     rates = [float(rate) for rate in (stopped.min_sync_rate, stopped.max_sync_rate) if 0 < rate < np.inf]
-    if not rates or not possible_period(1e9 / np.mean(rates)):
+    if not rates or not possible_period(1e9 / float(np.mean(rates))):
         return None, None, ()
     rate = float(np.mean(rates))
     divider = int(measured.syn_fd)

@@ -13,7 +13,7 @@ middle, which alone widens any smooth band by b²/12: ℓ is narrower by as much
 with the fourth power of b.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,15 +30,16 @@ SPECTRAL = ("diffusion_length", "attempts", "disorder", "linewidth", "band_centr
 
 
 class Places(NamedTuple):
-    """Where and between which energies light was counted: sides of the cells (µm), of the colours (meV), k_BT (meV)."""
+    """Where and between which energies light was counted: sides of the cells (µm), edges of the colours and k_BT (meV),
+    nodes and weights of ages in lifetimes; all of them arrays."""
 
-    left: Float[Array, " x"]
-    right: Float[Array, " x"]
-    below: Float[Array, " y"]
-    above: Float[Array, " y"]
-    edges: Float[Array, " colour+1"]
-    thermal: Float[Array, ""]
-    nodes: Float[Array, "2 Q"]
+    left: Any
+    right: Any
+    below: Any
+    above: Any
+    edges: Any
+    thermal: Any
+    nodes: Any
 
 
 def line(centres: Float[Array, " K"], width: Float[Array, ""], edges: Float[Array, " colour+1"]):

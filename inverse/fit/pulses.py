@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from excidiff.inverse.files.data import Image
-from excidiff.inverse.files.decays import Decay
+from excidiff.inverse.files.decays import Decay, Response
 from excidiff.inverse.files.fluences import FluenceSeries, Shot
 from excidiff.inverse.fit.detector import detector_of
 from excidiff.inverse.fit.likelihood import Counts
@@ -68,7 +68,7 @@ class Pulses:
             decays=tuple(None if shot.decay is None else light_edges(shot.decay) for shot in self.shots),
             firsts=tuple(0.0 if shot.decay is None else float(shot.decay.edges[0]) for shot in self.shots),
             exposures=tuple(None if shot.image is None else exposure for shot in self.shots),
-            responses=tuple(0.0 if s.decay is None else float(s.decay.irf or 0.0) / FWHM for s in self.shots),
+            responses=tuple(0.0 if s.decay is None else _response(s.decay) / FWHM for s in self.shots),
             scale=series.scale,
             even=series.uniform,
             quadratic=series.emission == "quadratic",
@@ -177,7 +177,7 @@ class Pulses:
         if what == "shift":
             shot = self.shots[int(number) - 1]
             assert shot.decay is not None
-            reach = 3 * float(shot.decay.irf or 0.0) + 3 * shot.decay.width
+            reach = 3 * _response(shot.decay) + 3 * shot.decay.width
             middle = rise(shot.decay)
             lower[index], upper[index] = middle - reach, middle + reach
             return shot.decay.irf is not None
@@ -197,6 +197,11 @@ def rise(decay: Decay) -> float:
     """When the light is half of its most, for the first time, ns."""
     y = decay.counts - float(np.quantile(decay.counts, 0.02))
     return float(decay.time[int(np.argmax(y > 0.5 * y.max()))])
+
+
+def _response(decay: Decay) -> float:
+    """The FWHM of a decay's response, ns, 0 for none; a series takes no measured one."""
+    return 0.0 if decay.irf is None or isinstance(decay.irf, Response) else float(decay.irf)
 
 
 def _spot(image: Image, narrowest: float) -> Spot:

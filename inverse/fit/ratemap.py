@@ -65,10 +65,10 @@ class Film(NamedTuple):
 class Edges(NamedTuple):
     """Edges of the pixels and of the map's cells along y and x, µm; the cells are alike."""
 
-    pixel_y: Float[Array | np.ndarray, " py+1"]
-    pixel_x: Float[Array | np.ndarray, " px+1"]
-    cell_y: Float[Array | np.ndarray, " cy+1"]
-    cell_x: Float[Array | np.ndarray, " cx+1"]
+    pixel_y: Any
+    pixel_x: Any
+    cell_y: Any
+    cell_x: Any
 
     @property
     def pixels(self) -> tuple[int, int]:
@@ -127,7 +127,7 @@ KINDS = {kind.name: kind for kind in (TRAPPING, LIFETIME)}
 def extra_loss(kind: Kind, v: Float[Array, "..."], film: Film) -> Float[Array, "..."]:
     """k(r) = what the medium loses beyond 1/τ, 1/ns: its own lifetime and its irreversible traps."""
     medium = kind.medium(v, film)
-    return 1 / medium.lifetime - 1 / film.lifetime + sum(traps.rate for traps in medium.traps)
+    return jnp.asarray(1 / medium.lifetime - 1 / film.lifetime + sum(traps.rate for traps in medium.traps))
 
 
 class Reference(NamedTuple):
@@ -310,7 +310,7 @@ class Problem(NamedTuple):
 
     def expected(self, state: State, x: Float[Array, " C+1"]) -> Float[Array, "P N"]:
         """Photoelectrons of each pixel."""
-        return self.counts.flat * (state.images + x[-1])
+        return jnp.asarray(self.counts.flat * (state.images + x[-1]))
 
     def tangent(self, x: Float[Array, " C+1"], state: State | None = None) -> Tangent:
         """All that a step from x needs; the slope is exact, the information leaves out the far ends of the spots.

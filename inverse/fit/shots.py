@@ -59,10 +59,10 @@ class Layout(NamedTuple):
 class Pixels(NamedTuple):
     """Edges of the pixels of all images, µm, their sensitivities (images, ny, nx), and the radius of the disc, µm."""
 
-    x_edges: Float[Array, " nx+1"]
-    y_edges: Float[Array, " ny+1"]
-    flat: Float[Array, "I ny nx"]
-    radius: Float[Array, ""]
+    x_edges: Float[Array | np.ndarray, " nx+1"]
+    y_edges: Float[Array | np.ndarray, " ny+1"]
+    flat: Float[Array | np.ndarray, "I ny nx"]
+    radius: Float[Array | np.ndarray, ""]
 
 
 def names_of(layout: Layout) -> tuple[str, ...]:
@@ -139,8 +139,10 @@ def series_model(layout: Layout):
             one, along = _image(layout, parameters, at, k, (values[1], tangents[1], waves), pixels, place, films)
             expected.append(one.ravel())
             slopes.append(along.reshape(len(names), -1))
-        for k in (k for k in range(len(layout.decays)) if layout.decays[k] is not None):
-            values, tangents, _ = runs[layout.decays[k]][k]
+        for k, edges in enumerate(layout.decays):
+            if edges is None:
+                continue
+            values, tangents, _ = runs[edges][k]
             one, along = _decay(layout, parameters, at, k, values[0], tangents[0], films)
             expected.append(one)
             slopes.append(along)
@@ -155,8 +157,10 @@ def _images(layout: Layout):
         if exposure is None:
             continue
         own = layout.decays[k]
-        fits = own is not None and own[0] == 0 and abs(own[-1] / exposure - 1) < 1e-9
-        yield k, own if fits else (0.0, exposure)
+        if own is not None and own[0] == 0 and abs(own[-1] / exposure - 1) < 1e-9:
+            yield k, own
+        else:
+            yield k, (0.0, exposure)
 
 
 def _runs(layout: Layout, parameters, at, radius):
@@ -193,7 +197,8 @@ def _image(layout: Layout, parameters, at, k: int, light, pixels: Pixels, place:
                         parameters[at["psf_width"]]])  # fmt: skip
 
     def seen(modes, optics):
-        return pixel_image(modes, waves, pixels.x_edges, pixels.y_edges, optics[:2], jnp.exp(optics[2]))
+        sides = jnp.asarray(pixels.x_edges), jnp.asarray(pixels.y_edges)
+        return pixel_image(modes, waves, *sides, optics[:2], jnp.exp(optics[2]))
 
     shape = seen(modes, optics)
     by_film = jax.vmap(lambda m: seen(m, optics))(tangents)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64
 
+from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import Shot
 from excidiff.inverse.fit.parameters import kind
 from excidiff.inverse.fit.pulses import RANGES, Pulses, rise
@@ -39,12 +40,12 @@ def starts(pulses: Pulses) -> list[Float64[np.ndarray, " P"]]:
 
 def against_decays(pulses: Pulses, tried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Neyman's χ² of every film against all decays, and the scale (log) of each; without decays, how far off middle."""
-    lit = [(k, shot) for k, shot in enumerate(pulses.shots) if shot.decay is not None]
+    lit = [(k, shot.decay) for k, shot in enumerate(pulses.shots) if shot.decay is not None]
     if not lit:
         return np.abs(tried - tried.mean(0)).sum(1), np.zeros((len(tried), 0))
-    light = np.concatenate([_tried_light(pulses, tried, k, shot) for k, shot in lit], axis=1)
-    sizes = [shot.decay.time.size for _, shot in lit]
-    data = np.concatenate([shot.decay.counts for _, shot in lit])
+    light = np.concatenate([_tried_light(pulses, tried, k, decay) for k, decay in lit], axis=1)
+    sizes = [decay.time.size for _, decay in lit]
+    data = np.concatenate([decay.counts for _, decay in lit])
     weight = 1 / np.sqrt(data + 1.0)
     which = np.repeat(np.arange(len(lit)), sizes)
     grounds = (which[:, None] == np.arange(len(lit))[None, :]) * weight[:, None]
@@ -63,16 +64,16 @@ def against_decays(pulses: Pulses, tried: np.ndarray) -> tuple[np.ndarray, np.nd
     return ((rest - scale[:, None] * shape) ** 2).sum(1), scales
 
 
-def _tried_light(pulses: Pulses, tried: np.ndarray, k: int, shot: Shot) -> np.ndarray:
+def _tried_light(pulses: Pulses, tried: np.ndarray, k: int, decay: Decay) -> np.ndarray:
     """The light of every film in the bins of one decay; a response only shifts it here."""
-    own = np.column_stack([tried, np.full((len(tried), 2), [np.log(pulses.width[0]), np.log(shot.density)])])
-    edges = pulses.layout.decays[k]
-    radius = np.maximum(float(pulses.pixels.radius), 0.0)
+    own = np.column_stack([tried, np.full((len(tried), 2), [np.log(pulses.width[0]), np.log(pulses.shots[k].density)])])
+    edges, radius = pulses.layout.decays[k], np.asarray(pulses.pixels.radius)
+    assert edges is not None
     layout = pulses.layout._replace(decays=(), exposures=(), responses=(), firsts=())
     found = np.array(_totals(layout, edges, own, radius))
-    if shot.decay.irf is not None:
-        late = max(round(float(rise(shot.decay) - shot.decay.edges[0]) / shot.decay.width), 0)
-        found = np.pad(found, ((0, 0), (late, 0)))[:, : shot.decay.time.size]
+    if decay.irf is not None:
+        late = max(round(float(rise(decay) - decay.edges[0]) / decay.width), 0)
+        found = np.pad(found, ((0, 0), (late, 0)))[:, : decay.time.size]
     return found
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.files.spectra import PLANCK_C
+from excidiff.inverse.files.spans import PLANCK_C
 from excidiff.inverse.results.figures import (
     BLACK,
     BLUE,
@@ -84,7 +84,11 @@ def _maps(figure: Any, measurement: Any) -> None:
     """A map: light of all colours, peak and width over the plane, and the residual of all colours."""
     series, y, x = measurement.series, measurement.axes["y"], measurement.axes["x"]
     light = measurement.counts.sum(-1)
-    shown = [("photons", light, None), ("peak (meV)", series["peak"], None), ("width σ (meV)", series["width"], None)]
+    shown: list[Any] = [
+        ("photons", light, None),
+        ("peak (meV)", series["peak"], None),
+        ("width σ (meV)", series["width"], None),
+    ]
     away = (measurement.counts - measurement.model).sum(-1) / np.sqrt(measurement.variance.sum(-1))
     shown.append(("residual (σ)", away, SIGMAS))
     bright = _bright(measurement)
