@@ -28,7 +28,7 @@ are lost than at 1/τ, kept positive: kτ = e^{p(v)} − 1, p = (v + √(v² + 4
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
