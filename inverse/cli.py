@@ -156,6 +156,21 @@ def _peaks(given: argparse.Namespace) -> int:
     return OK
 
 
+def _plan(given: argparse.Namespace) -> int:
+    from excidiff.inverse.planpage import PLAN_FILES, plan_of
+
+    ours = {"overwrite": given.overwrite, "ours": tuple(PLAN_FILES)}
+    target = check_result_folder(given.output, **ours)
+    from excidiff.inverse.machine import start
+
+    start(given.device)
+    with result_folder(target, **ours) as folder, terminal.progress("planning") as progress:
+        found = plan_of(given.file, folder, progress)
+    terminal.say(repr(found))
+    terminal.show_files(Path(given.output), PLAN_FILES)
+    return OK
+
+
 def _map(given: argparse.Namespace) -> int:
     from excidiff.inverse.mapjob import MAP_FILES, map_of
 
@@ -291,6 +306,7 @@ RUNS = {
     "fit": _fit,
     "peaks": _peaks,
     "map": _map,
+    "plan": _plan,
     "compare": _compare,
     "simulate": _simulate,
     "report": _report,

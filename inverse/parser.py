@@ -80,6 +80,13 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
 
 
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE.toml", help="the film that is assumed and the measurements to come")
+    parser.add_argument("-o", "--output", default="excidiff-plan", metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier plan")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
+
+
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.description = "Fit every model that the data can be asked about; the options are those of excidiff fit."
     _add_fit(parser, "excidiff-compare")
@@ -123,6 +130,7 @@ COMMANDS = (
     ("fit", "fit what was measured, write result and report", _add_fit),
     ("peaks", "reduce spectra to peak and width, without any model", _add_peaks),
     ("map", "the trapping rate or the lifetime everywhere, from spots at many places", _add_map),
+    ("plan", "what a measurement would tell before it is made", _add_plan),
     ("compare", "which of several models the data ask for", _add_compare),
     ("simulate", "solve a film described in a TOML file", _add_simulate),
     ("report", "draw report and figures of a result again", _add_report),

@@ -38,9 +38,8 @@ results.wording results.sentences results.storage results.archive results.popula
 results.scatter results.slit results.traces results.spectrum results.peaks results.page results.pairs results.panels
 results.record results.report results.result results.mapped results.mapfigure results.mapstore results.mappage
 estimates measure batch derived lifetimes maps spectralmaps fluences verdicts answer reddening powers settings
-options checks intervals drawn account experiment compare rivals protocol machine job peaksjob mapfile mapjob
-section illumination
-filmfile simulation terminal demo doctor parser cli
+options checks intervals drawn account experiment compare rivals planning planfile planpage protocol machine job
+peaksjob mapfile mapjob section illumination filmfile simulation terminal demo doctor parser cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last
