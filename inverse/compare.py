@@ -135,12 +135,13 @@ def verdict(rivals: Sequence[Rival]) -> list[str]:
         above, error = one.behind(best)
         if above < SURE * error or above < 1.0:
             alike.append(one)
-    simplest = min([best, *alike], key=lambda one: one.numbers)
+    pool = [one for one in (best, *alike) if one.accepted] or [best, *alike]
+    simplest = min(pool, key=lambda one: one.numbers)
     if alike:
         names = " and ".join(f"'{one.name}'" for one in sorted([best, *alike], key=lambda one: one.numbers))
+        enough = f" The simplest of them that describes the data is '{simplest.name}'." if simplest.accepted else ""
         said.append(
-            f"The data cannot tell {names} apart: they predict pixels that they have not seen equally well. The "
-            f"simplest of them, '{simplest.name}', is enough to describe what was measured."
+            f"The data cannot tell {names} apart: they predict pixels that they have not seen equally well.{enough}"
         )
     else:
         said.append(f"The data prefer '{best.name}' ({best.words}): it predicts unseen pixels better than all others.")

@@ -172,6 +172,8 @@ class Experiment:
             )
         for name in ("laser_fwhm", "psf_fwhm", "lifetime"):
             given_number(getattr(self, name), name)
+        if self.lifetime is not None and ("lifetime" in self.fixed or "lifetime" in self.bounds):
+            raise InputError("the lifetime is given twice, by itself and fixed or bounded; choose one")
         films = FILMS.values() if self.model is None else (FILMS[self.model],)
         self.constraints.check(tuple(dict.fromkeys(name for film in films for name in film)))
 

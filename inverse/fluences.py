@@ -16,7 +16,7 @@ from excidiff.inverse.fit.fluence import SeriesFit, fit_series
 from excidiff.inverse.fit.likelihood import deviance, deviance_moments
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.quality import BAD_FIT
-from excidiff.inverse.fit.shots import FILMS
+from excidiff.inverse.fit.shots import FILMS, ground_name
 from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
 from excidiff.inverse.measure import window
 from excidiff.inverse.results.result import Estimate, Measurement
@@ -86,7 +86,8 @@ def _parameters(fit: SeriesFit) -> dict[str, Estimate]:
 def _told(fit: SeriesFit, name: str) -> Estimate:
     """A number of the film; one that is not sure has the interval of its profile, or the limit of one side of it."""
     simple, own, error = estimate(fit, name), float(fit.values[fit.names.index(name)]), fit.error(name)
-    if simple.origin == "given" or (simple.value is not None and not simple.at_bound and error <= DOUBTFUL):
+    sure = simple.value is not None and not simple.at_bound and error <= DOUBTFUL
+    if simple.origin == "given" or sure or (simple.at_bound and name in fit.bounded):
         return simple
     step = min(error or 0.5, 0.5)
     ends = [np.log(end) for end in fit.limits[name]]
@@ -101,7 +102,8 @@ def _told(fit: SeriesFit, name: str) -> Estimate:
         bound = None if one is None else float(np.exp(one))
         sides = (None, bound) if low is None else (bound, None)
         return Estimate(fit.value(name), None, sides, simple.unit, at_bound=True)
-    return Estimate(fit.value(name), fit.value(name) * error, (low, high), simple.unit)
+    stderr = None if name in fit.blind else fit.value(name) * error
+    return Estimate(fit.value(name), stderr, (low, high), simple.unit)
 
 
 def product(fit: SeriesFit, powers: dict[str, float], unit: str) -> Estimate:
@@ -109,7 +111,7 @@ def product(fit: SeriesFit, powers: dict[str, float], unit: str) -> Estimate:
     own, variance = _slope_error(fit, powers)
     value = float(np.exp(own))
     if any(name in fit.blind for name in powers) or not variance > 0:
-        return Estimate(None if not variance > 0 else value, unit=unit, identifiable=variance > 0, origin="derived")
+        return Estimate(None, unit=unit, identifiable=False, origin="derived")
     error, span = sqrt(variance), float(np.exp(NORMAL_95 * sqrt(variance)))
     return Estimate(value, value * error, (value / span, value * span), unit, origin="derived")
 
@@ -144,7 +146,7 @@ def diffusion_length(fit: SeriesFit) -> Estimate:
     slopes["lifetime"] = 0.5 * rate / (rate + lost)
     _, variance = _slope_error(fit, slopes)
     value = sqrt(fit.value("diffusivity") / (rate + lost))
-    if not variance > 0:
+    if not variance > 0 or any(name in fit.blind for name in slopes):
         return Estimate(None, unit="um", identifiable=False, origin="derived")
     span = float(np.exp(NORMAL_95 * sqrt(variance)))
     return Estimate(value, value * sqrt(variance), (value / span, value * span), "um", origin="derived")
@@ -161,24 +163,26 @@ def judged(series: FluenceSeries, fit: SeriesFit) -> list[Measurement]:
             centre = {
                 f"centre_{axis}": replace(estimate(fit, f"centre_{axis}_{k + 1}"), unit="um") for axis in ("x", "y")
             }
-            found.append(_image(shot.image, next(images), share, {"peak_density": density, **centre}, fit))
-    for shot in series.shots:
+            found.append(_image(shot.image, next(images), share, {"peak_density": density, **centre}, fit, k))
+    for k, shot in enumerate(series.shots):
         density = Estimate(shot.density, shot.error or None, unit="1/um^2", origin="given")
         if shot.decay is not None:
-            found.append(_decay(shot.decay, next(decays), share, {"peak_density": density}, fit))
+            found.append(_decay(shot.decay, next(decays), share, {"peak_density": density}, fit, k))
     return found
 
 
-def _image(image, expected, share: float, parameters, fit: SeriesFit) -> Measurement:
+def _image(image, expected, share: float, parameters, fit: SeriesFit, k: int) -> Measurement:
     detector, used = detector_of(image), image.mask
     photons = np.where(used, detector.photons(image), 0.0)
     law = np.where(used, image.camera.excess_noise * expected + detector.floor, 0.0)
     tests = _tests(photons[used], expected[used], detector, share)
     away = np.where(used, photons - expected, 0.0)
     tests["structure_p"] = structure(away, law, IMAGE_BLOCKS, round(share))
-    tests |= {"photons": float(photons.sum() - _ground(fit, "image") * used.sum()), "pixels": int(used.sum()),
+    tests |= {"photons": float(photons.sum() - _ground(fit, "image", k) * used.sum()), "pixels": int(used.sum()),
               "masked": int((~used).sum()), "fitted": share}  # fmt: skip
     reason = _misfit(fit, tests)
+    if reason is not None and not image.camera.gain_known:
+        reason += ". The gain was not given: counts that are not photons look like this; give --gain"
     return Measurement(
         kind="image",
         file=image.name,
@@ -195,10 +199,10 @@ def _image(image, expected, share: float, parameters, fit: SeriesFit) -> Measure
     )
 
 
-def _decay(decay, expected, share: float, parameters, fit: SeriesFit) -> Measurement:
+def _decay(decay, expected, share: float, parameters, fit: SeriesFit, k: int) -> Measurement:
     tests = _tests(decay.counts, expected, Detector(), share)
     tests["structure_p"] = structure(decay.counts - expected, expected, DECAY_BLOCKS, round(share))
-    tests |= {"photons": float(decay.counts.sum() - _ground(fit, "decay") * decay.counts.size),
+    tests |= {"photons": float(decay.counts.sum() - _ground(fit, "decay", k) * decay.counts.size),
               "pixels": int(decay.counts.size), "masked": 0, "fitted": share}  # fmt: skip
     reason = _misfit(fit, tests)
     return Measurement(
@@ -216,9 +220,8 @@ def _decay(decay, expected, share: float, parameters, fit: SeriesFit) -> Measure
     )
 
 
-def _ground(fit: SeriesFit, what: str) -> float:
-    name = f"{what}_background"
-    return fit.value(name) if name in fit.names else 0.0
+def _ground(fit: SeriesFit, what: str, k: int) -> float:
+    return fit.value(ground_name(fit.layout, what, k))
 
 
 def _tests(counts, expected, detector: Detector, share: float) -> dict[str, Any]:

@@ -26,6 +26,13 @@ TIMELESS = (".tif", ".tiff", ".npy", ".npz", ".csv", ".txt")  # files that have 
 OF_MAPS = ("step", "wavelengths", "places")
 OF_SCANS = ("slit", "uncertainty")  # of spectral maps and streaks
 OF_SERIES = ("exposure", "scale")
+OPTICS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "decay",
+          "model", "fix", "bound", "device", "decay_column", "time_unit", "skip", "curve", "irf_fwhm")  # fmt: skip
+OF_POWERS = ("images", "image_density", "decay_density", *OF_SERIES)
+OF_SPECTRA = ("spectral_map", "collection_fwhm", "step", "slit", "wavelengths", "places", "uncertainty", "temperature",
+              "irf", "period", "interval", "draws", "seed")  # fmt: skip
+OF_CAMERA = ("pixel_size", "gain", "offset", "read_noise", "excess_noise", "dark", "flat", "mask", "region",
+             "saturation")  # fmt: skip
 WITH_ERROR = ("laser_fwhm", "psf_fwhm", "collection_fwhm", "lifetime")  # whose errors are carried on
 FIXABLE = {
     "diffusion_length": "diffusion_length",
@@ -132,11 +139,16 @@ def check_options(settings: FitSettings) -> None:
             what = "image" if path in settings.images else "decay"
             raise InputError(f"{path}: this {what} is given twice; a second time it would count as a new measurement")
         seen[place] = path
-    if settings.spectral_map is None and not settings.images and settings.frames is None:
+    powers = bool(settings.image_density or settings.decay_density)
+    if powers or settings.spectral_map is not None:
+        _check_useful(settings, powers=powers)
+    elif not settings.images and settings.frames is None:
         useless = ["--" + name.replace("_", "-") for name in settings.given() if name not in OF_DECAYS]
         if useless:
             raise InputError(f"{' and '.join(useless)} given, but no image: a decay alone has no use for it")
         return
+    if powers and not settings.images and settings.laser is None and settings.laser_fwhm is None:
+        return  # decays under even light
     if (settings.laser is None) == (settings.laser_fwhm is None):
         both = "not both of them" if settings.laser else "one of them is needed"
         raise InputError(
@@ -149,6 +161,17 @@ def check_options(settings: FitSettings) -> None:
         raise InputError("give both --laser-wavelength and --emission-wavelength or neither: only their ratio is used")
     if settings.dark is not None and settings.offset is not None:
         raise InputError("give the camera's zero as an image, --dark FILE, or as a number, --offset; not both of them")
+
+
+def _check_useful(settings: FitSettings, *, powers: bool) -> None:
+    """Refuse options that pulses of several powers, or spectra against position, make no use of."""
+    known = {*OPTICS, *(OF_POWERS if powers else OF_SPECTRA)}
+    if settings.images or settings.laser is not None or settings.psf is not None:
+        known |= {*OF_CAMERA}
+    useless = ["--" + name.replace("_", "-") for name in settings.given() if name not in known]
+    if useless:
+        what = "pulses of several powers have" if powers else "a spectral map has"
+        raise InputError(f"{' and '.join(useless)} given: {what} no use for it; leave it out")
 
 
 def _check_data(settings: FitSettings) -> None:

@@ -59,8 +59,8 @@ class Planned:
     """One measurement to come; `count` alike. Photons of each, background per pixel or bin; times in ns, lengths in µm.
 
     kind: "image" (pixels² of `pixel_size`), "frames" (so many of `frame_time`), or "decay" (`bins` over `window`,
-    through a Gaussian response of `irf_fwhm`, with the laser's `period`). peak_density: of a pulse, 1/µm²; then an image
-    integrates to `exposure`.
+    through a Gaussian response of `irf_fwhm`, with the laser's `period`). peak_density: of a pulse, 1/µm²; then an
+    image integrates to `exposure`.
     """
 
     kind: str

@@ -36,6 +36,7 @@ METHODS = (
     "{tried} films spread over what could be. Errors are from the expected information at the optimum; where one "
     "exceeds a tenth of its value, the interval is that of the profile likelihood."
 )
+CLEAR = 6.0  # of BIC: odds of twenty to one
 SCALES = {
     "shared": "one for all data",
     "kind": "one for images and one for decays",
@@ -52,6 +53,8 @@ def fit_powers(
 ) -> tuple[MeasuredSeries, list[MeasuredSeries]]:
     """(the chosen fit, all that were made): `model`, or the first of `FILMS` that nothing speaks against.
 
+    The next one is tried, too, and kept if its BIC is clearly smaller.
+
     Where something speaks against all of them, the one with the least BIC. Raises InputError as `measure_series`.
     """
     width = psf = None
@@ -59,12 +62,17 @@ def fit_powers(
     if optics is not None:
         width = (optics.source.value / FWHM, optics.source.stderr / optics.source.value)
         psf = None if optics.psf is None else (optics.psf.value / FWHM, optics.psf.stderr / optics.psf.value)
-    tried = []
+    tried: list[MeasuredSeries] = []
+    best = None
     for name in FILMS if model is None else (model,):
         own = _for_model(constraints, name)
         tried.append(measure_series(series, name, own, width=width, psf=psf, known=known))
-        if model is None and tried[-1].accepted:
-            return tried[-1], tried
+        if model is None and best is not None and bic(tried[-1]) > bic(best) - CLEAR:
+            return best, tried  # a film more does not explain clearly more than one that nothing speaks against
+        if tried[-1].accepted:
+            best = tried[-1]
+    if best is not None:
+        return best, tried
     return min(tried, key=bic), tried
 
 
@@ -134,16 +142,25 @@ def on_powers(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[st
 
 
 def _choice(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[str]:
+    """Which films were held against the data, and how they fared."""
+    if not found.accepted:
+        nearest = f"; of them {WORDS[found.fit.model]} comes nearest (least BIC)" if len(tried) > 1 else ""
+        what = (
+            "None of the films describes"
+            if len(tried) > 1
+            else f"A film with {WORDS[found.fit.model]} does not describe"
+        )
+        return [
+            f"{what} all of the data{nearest}. Check the peak densities, the exposure and the response; the errors are "
+            "those of a model that does not hold."
+        ]
     if len(tried) < 2:
-        return []
-    rejected = [WORDS[one.fit.model] for one in tried if one is not found]
-    listed = ", nor ".join(rejected)
-    if found.accepted:
-        return [f"The simplest film that describes all of the data has {WORDS[found.fit.model]}; {listed} do not."]
-    return [
-        f"None of the films describes all of the data; of them {WORDS[found.fit.model]} comes nearest (least BIC). "
-        "Check the peak densities, the exposure and the response; the errors are those of a model that does not hold."
-    ]
+        return [f"A film with {WORDS[found.fit.model]} describes all of the data; others were not tried."]
+    rejected = [WORDS[one.fit.model] for one in tried if not one.accepted]
+    more = [WORDS[one.fit.model] for one in tried if one.accepted and one is not found]
+    said = f"The simplest film that describes all of the data has {WORDS[found.fit.model]}"
+    said += f"; {' and '.join(rejected)} {'does' if len(rejected) == 1 else 'do'} not" if rejected else ""
+    return [said + (f"; {' and '.join(more)} explains no more." if more else ".")]
 
 
 def _open(entry: Estimate) -> bool:

@@ -103,6 +103,8 @@ def _parameters(fit: SpectralFit, lifetime: Estimate, *, sized: bool) -> dict[st
     if fit.trapped:
         found |= {name: estimate(fit, name) for name in ("trap_band_centre", "trap_band_width", "trap_band_share")}
     found["centre_x"] = estimate(fit, "centre_x")
+    if fit.counts.shape[0] > 1:
+        found["centre_y"] = estimate(fit, "centre_y")
     if sized:
         found["amplitude"] = estimate(fit, "amplitude")
     found["background"] = replace(estimate(fit, "background"), unit="photons/bin")

@@ -51,6 +51,8 @@ def test_what_is_said_of_models_that_predict_alike_or_not():
     assert "cannot tell 'a' and 'b' apart" in alike[0]
     apart = verdict([rival("a", 2, 1000.0, base + 0.5), rival("b", 4, 500.0, base)])
     assert apart[0].startswith("The data prefer 'b'")
+    pair = [rival("a", 2, 1300.0, base, accepted=False), rival("b", 4, 996.0, base)]
+    assert "'b'" in verdict(pair)[0].rpartition("simplest")[2]
     none = verdict([rival("a", 2, 1e4, base + 0.5, accepted=False), rival("b", 4, 9e3, base, accepted=False)])
     assert "None of them describes the data" in none[-1]
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import simulated
 from benchmarks.simulated import Quarter
-from excidiff.inverse import Experiment, read_spectral_map
+from excidiff.inverse import Experiment, SpectralMap, read_spectral_map
 from excidiff.inverse.files.spans import PLANCK_C
 from excidiff.inverse.fit.colours import SPECTRAL, Places, spectra
 from excidiff.inverse.fit.prediction import steady_nodes
@@ -37,7 +37,7 @@ def test_the_spectra_are_those_of_the_solver():
     values = {"diffusion_length": 0.5 * np.log(0.05 * 3.7), "attempts": np.log(0.8 * 3.7), "disorder": np.log(16.0),
               "linewidth": np.log(22.0), "band_centre": 2400.0, "trap_band_centre": 2310.0,
               "trap_band_width": np.log(35.0), "trap_band_share": 0.0, "width": np.log(np.hypot(0.245, 0.2) / FWHM),
-              "centre_x": 0.0, "amplitude": np.log(1e6), "background": 0.0}  # fmt: skip
+              "centre_x": 0.0, "centre_y": 0.0, "amplitude": np.log(1e6), "background": 0.0}  # fmt: skip
     exact = np.asarray(spectra(jnp.array([values[name] for name in SPECTRAL]), here))[0]
     assert np.abs(exact - grid).max() < 6e-3 * grid.max()
     assert abs(exact.sum() / grid.sum() - 1) < 2e-3
@@ -139,3 +139,20 @@ def test_thirty_films():
         assert abs(rms - 1) < 3 / np.sqrt(2 * len(values))
         assert np.abs(values).max() < 4.5
     assert open_ends <= 6
+
+
+def test_a_map_finds_its_spot():
+    """A map in the coordinates of its stage, the spot off its middle: L, and where the spot is, within 3.5 errors."""
+    random, width, length, step = np.random.default_rng(8), 0.15, 0.3, 0.1
+    spread = np.sqrt(width**2 + 2 * length**2 * random.exponential(1.0, 400_000))
+    x, y = np.array([[1.03], [0.57]]) + spread * random.standard_normal((2, spread.size))
+    light = PLANCK_C / (2400.0 + 25.0 * random.standard_normal(spread.size))
+    xs, ys, wavelengths = np.arange(0.0, 2.01, step), np.arange(0.0, 1.21, step), np.arange(490.0, 552.0, 2.0)
+    sides = [np.append(a - step / 2, a[-1] + step / 2) for a in (ys, xs)]
+    counts = np.histogramdd((y, x, light), (*sides, wavelengths))[0] + random.poisson(0.05, (ys.size, xs.size, 30))
+    scan = SpectralMap(counts=counts, x=xs, y=ys, edges=PLANCK_C / wavelengths, step=step, slit=step)
+    found = Experiment(spectral_map=scan, laser_fwhm=width * FWHM, model="free").fit()
+    for name, value in (("diffusion_length", length), ("centre_x", 1.03), ("centre_y", 0.57)):
+        entry = found.parameters[name]
+        assert abs(entry.value - value) < 3.5 * entry.stderr, name
+    assert found.status == "converged"

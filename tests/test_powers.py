@@ -14,6 +14,8 @@ from excidiff.inverse.files.data import Camera
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.shots import Layout, Pixels, names_of, series_model
 from excidiff.inverse.fit.trials import spread
+from excidiff.inverse.options import check_options
+from excidiff.inverse.settings import FitSettings
 from tests.photons import FWHM
 
 EDGES = tuple(np.arange(0.0, 20.1, 0.5).tolist())
@@ -88,7 +90,7 @@ def test_the_simplest_film_that_describes_the_data_is_found(series):
         assert abs(entry.value - value) < 3.5 * entry.stderr, name
     assert abs(found.goodness["z"]) < 3
     told = " ".join(found.verdicts)
-    assert "one lifetime and no traps do not" in told
+    assert "one lifetime and no traps does not" in told
     assert "rests on the peak densities" in told
 
 
@@ -161,6 +163,40 @@ def test_decays_of_a_train_and_unlike_images_are_refused(series):
 def test_what_a_series_cannot_use_is_refused(series, given, said):
     with pytest.raises(InputError, match=said):
         Experiment(series=series, **given)
+
+
+def test_what_a_series_cannot_see_is_refused_before_any_computing(series):
+    """A multiplying camera; a decay that begins before its pulse; images alone with nothing that tells the time."""
+    camera = replace(series.images[0].camera, excess_noise=2.0)
+    with pytest.raises(InputError, match="multiplying camera"):
+        replace(series, images=[replace(image, camera=camera) for image in series.images])
+    with pytest.raises(InputError, match="before the pulse"):
+        replace(series, decays=[replace(decay, time=decay.time - 3.0) for decay in series.decays])
+    alone = replace(series, decays=(), decay_densities=(), exposure=None)
+    with pytest.raises(InputError, match="hold nothing on time"):
+        Experiment(series=alone, model="free", laser_fwhm=0.3).fit()
+    with pytest.raises(InputError, match="given twice"):
+        Experiment(series=series, laser_fwhm=0.3, lifetime=3.0, bounds={"lifetime": (1.0, 5.0)})
+
+
+@pytest.mark.parametrize(
+    ("given", "useless"),
+    [
+        ({"images": ("a.tif",), "image_density": ("5 /um^2",), "background": "3"}, "--background"),
+        ({"images": ("a.tif",), "image_density": ("5 /um^2",), "noise": "gaussian"}, "--noise"),
+        ({"spectral_map": "map.csv", "background": "3"}, "--background"),
+        ({"spectral_map": "map.csv", "gain": "3"}, "--gain"),
+    ],
+)
+def test_options_without_a_use_are_refused(given, useless):
+    with pytest.raises(InputError, match=f"{useless} given"):
+        check_options(FitSettings(laser_fwhm="300 nm", **given))
+
+
+def test_decays_of_several_powers_need_no_image():
+    densities = ("10 /um^2", "100 /um^2")
+    check_options(FitSettings(decay=("a.csv", "b.csv"), decay_density=densities, fix=("lifetime=5 ns",)))
+    check_options(FitSettings(decay=("a.csv", "b.csv"), decay_density=densities, laser_fwhm="300 nm"))
 
 
 def test_traps_need_several_powers():

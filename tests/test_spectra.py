@@ -113,7 +113,7 @@ def own(**house) -> jnp.ndarray:
 
 TRUE = own(diffusion_length=0.43, attempts=2.9, disorder=16.0, linewidth=22.0, band_centre=2400.0,
            trap_band_centre=2310.0, trap_band_width=35.0, trap_band_share=0.08, width=0.134, centre_x=0.02,
-           amplitude=1e6, background=0.3)  # fmt: skip
+           centre_y=0.01, amplitude=1e6, background=0.3)  # fmt: skip
 
 
 def places(count: int = 25, y: float = 0.0) -> Places:

@@ -74,7 +74,17 @@ class FluenceSeries:
                 raise InputError(
                     f"{image.name}: its shape is not that of {self.images[0].name}; cut both to one region"
                 )
+            if image.camera.excess_noise != 1:
+                raise InputError(
+                    f"{image.name}: a multiplying camera (excess noise {image.camera.excess_noise:g}) is not fitted in "
+                    "a fluence series in this version; fit its images one by one, or use one without multiplication"
+                )
         for decay in self.decays:
+            if decay.irf is None and decay.edges[0] < -1e-9:
+                raise InputError(
+                    f"{decay.file}: it starts {-decay.edges[0]:.4g} ns before the pulse at 0, and without a response "
+                    "its pulse is not looked for: give irf_fwhm, with which the shift is fitted, or cut it at the pulse"
+                )
             if decay.period is not None:
                 raise InputError(
                     f"{decay.file}: a fluence series is of single pulses; leave the period out if tails have died away "
@@ -84,8 +94,7 @@ class FluenceSeries:
                 raise InputError(
                     f"{decay.file}: a measured response is not used in a fluence series; give its width, irf_fwhm"
                 )
-        if len(self.shots) < len(set(map(id, self.shots))):
-            raise InputError("two measurements are of the same kind and density; give them densities of their own")
+        _ = self.shots
 
     @property
     def shots(self) -> tuple[Shot, ...]:

@@ -25,8 +25,10 @@ from excidiff.solver.disorder import Disorder, cut
 BINS = 48
 """Site energies told apart."""
 FINEST = 0.6  # of a bin: the line is drawn no narrower than that, lest the bins show as teeth
-SPECTRAL = ("diffusion_length", "attempts", "disorder", "linewidth", "band_centre", "trap_band_centre",
-            "trap_band_width", "trap_band_share", "width", "centre_x", "amplitude", "background")  # fmt: skip
+SPECTRAL = (
+    "diffusion_length", "attempts", "disorder", "linewidth", "band_centre", "trap_band_centre", "trap_band_width",
+    "trap_band_share", "width", "centre_x", "centre_y", "amplitude", "background",
+)  # fmt: skip
 
 
 class Places(NamedTuple):
@@ -62,7 +64,7 @@ def energies(disorder, attempts, ages: Float[Array, " Q"], thermal):
     return bins.energies, root[None] * ((faded * born[None]) @ modes.T), bins.energies[1] - bins.energies[0]
 
 
-def spectra(parameters: Float[Array, "12"], places: Places) -> Float[Array, "y x colour"]:
+def spectra(parameters: Float[Array, " P"], places: Places) -> Float[Array, "y x colour"]:
     """Expected photons; `parameters` in the order of `SPECTRAL`, in the fit's own numbers."""
     own = dict(zip(SPECTRAL, parameters, strict=True))
     length2, width2, disorder = (
@@ -79,7 +81,7 @@ def spectra(parameters: Float[Array, "12"], places: Places) -> Float[Array, "y x
     colours = (1 - share) * shares @ line(own["band_centre"] + shift, sharp, places.edges) + share * caught
     root = jnp.sqrt(2 * (width2 + 2 * length2 * ages))[:, None]
     along = erf((places.right - own["centre_x"])[None] / root) - erf((places.left - own["centre_x"])[None] / root)
-    across = erf(places.above[None] / root) - erf(places.below[None] / root)
+    across = erf((places.above - own["centre_y"])[None] / root) - erf((places.below - own["centre_y"])[None] / root)
     light = jnp.einsum("qy,qx,qc->yxc", weight[:, None] * across / 2, along / 2, colours)
     return jnp.exp(own["amplitude"]) * light + own["background"]
 

@@ -25,6 +25,7 @@ class SeriesFit(Fitted):
     """One fit of all pulses: parameters of `names_of`; what each image and decay shows under it, in order.
 
     limits: name → where the search for it ends, in house units. followed: what profiles have found, by name and value.
+    bounded: names of what the person bounded.
     """
 
     model: str
@@ -32,6 +33,7 @@ class SeriesFit(Fitted):
     images: tuple[Float64[np.ndarray, "ny nx"], ...]
     decays: tuple[Float64[np.ndarray, " T"], ...]
     limits: dict[str, tuple[float, float]]
+    bounded: tuple[str, ...]
     followed: dict[str, dict[float, Float64[np.ndarray, " P"]]]
 
     def profiled(self, name: str, value: float) -> float:
@@ -97,6 +99,7 @@ def _result(pulses: Pulses, best: Optimum) -> SeriesFit:
         images=tuple(images),
         decays=tuple(decays),
         limits=pulses.limits,
+        bounded=tuple(pulses.constraints.bounds),
         least=best.objective,
         problem=pulses.problem,
         followed={},

@@ -24,7 +24,7 @@ from excidiff.solver.disc import round_radius
 from excidiff.solver.solution import InputError
 
 NODES, MODES, STEPS = 48, 96, 96
-TAIL = 12.0  # lifetimes after which an image without an exposure has ended
+TAIL, SLOW_TAIL = 12.0, 80.0  # paces after which an image without an exposure has ended, of films with traps the second
 BEYOND = 1e3  # times the ranges below, beyond which no number is looked for
 RANGES = {  # of each number, in the units of `Pulses`
     "diffusivity": (0.1, 3.0),
@@ -55,14 +55,15 @@ class Pulses:
         known: Mapping[str, tuple[float, float]] | None = None,
     ):
         self.known = known or {}
-        self.constraints, self.shots = constraints, series.shots
+        self.constraints, self.shots, self.exposure = constraints, series.shots, series.exposure
         self.model = model
         self.width = width or (1.0, 0.0)
         self.psf = psf or (1e-3 * self.width[0], 0.0)
         self.spots = [None if shot.image is None else _spot(shot.image, self.width[0]) for shot in self.shots]
         self.pace = self._pace()
         last = max((shot.decay.edges[-1] for shot in self.shots if shot.decay is not None), default=0.0)
-        exposure = series.exposure or float(max(last, TAIL * self.pace))
+        tail = SLOW_TAIL if "traps" in model else TAIL
+        exposure = series.exposure or float(max(last, tail * self.pace))
         self.layout = Layout(
             model=model,
             decays=tuple(None if shot.decay is None else light_edges(shot.decay) for shot in self.shots),
@@ -94,7 +95,15 @@ class Pulses:
         return {name: (float(np.exp(low)), float(np.exp(high))) for name, low, high in ends if name in RANGES}
 
     def _pace(self) -> float:
-        """The time in which the light falls to 1/e, ns, of the slowest decay; of images alone, one."""
+        """The time in which the light falls to 1/e, ns, of the slowest decay; of images alone, the lifetime given."""
+        if all(shot.decay is None for shot in self.shots):
+            told = self.known.get("lifetime", (self.constraints.fixed.get("lifetime"), 0.0))[0]
+            if told is None and self.exposure is None:
+                raise InputError(
+                    "images of several powers, without decays, an exposure or a lifetime: images integrated to the end "
+                    "hold nothing on time; give one of the three"
+                )
+            return float(told or self.exposure / 5)
         found = []
         for shot in self.shots:
             if shot.decay is not None:
@@ -103,7 +112,7 @@ class Pulses:
                 top = int(np.argmax(y))
                 below = np.flatnonzero(y[top:] < y[top] / np.e)
                 found.append(shot.decay.width * (below[0] if below.size else y.size - top))
-        return max(found) if found else 1.0
+        return max(found)
 
     def _units(self) -> dict[str, float]:
         """What each number is looked for in multiples of: the decays' own pace, the images' spread, the densities."""

@@ -32,6 +32,7 @@ POINT = 1e-3  # µm: the size of a cell that is as good as a point
 WORTH = 15.0  # by how much the deviance must fall for relaxation (two numbers) or a band of traps (three): 1 in 1000
 ATTEMPTS = (0.4, 1.5, 6.0)  # in a lifetime, where the search starts
 PARTS = (0.3, 0.6, 0.85)  # of the band's width that is disorder, there
+DEEPEST = 6.0  # k_BT: more disorder than that a film with one mobility cannot be solved for
 NONE = 1e-6  # attempts in a lifetime that are as good as none
 RELAXING = ("attempts", "disorder")
 TRAPPED = ("trap_band_centre", "trap_band_width", "trap_band_share")
@@ -107,10 +108,10 @@ class _Search:
         centre, width, ground = self.band
         log_width = float(self.known.mean[0])
         profile = self.measured.counts.sum(2) - ground * self.shape[2]
-        middle = self._middle(profile)
+        middle, height = self._middle(profile)
         values = {"attempts": np.log(NONE), "disorder": np.log(1e-2 * width), "linewidth": np.log(width),
                   "band_centre": centre, "trap_band_centre": centre - 4 * width, "trap_band_width": np.log(width),
-                  "trap_band_share": 0.0, "width": log_width, "centre_x": middle,
+                  "trap_band_share": 0.0, "width": log_width, "centre_x": middle, "centre_y": height,
                   "background": max(ground, 1e-3)}  # fmt: skip
         found = []
         for ratio in np.geomspace(0.1, 30, 10):
@@ -123,8 +124,9 @@ class _Search:
         """From a fit without relaxation, the two best points of a lattice of attempts and disorder."""
         width = float(np.exp(plain.parameters[SPECTRAL.index("linewidth")]))
         found = []
+        most = 0.95 * DEEPEST * self.thermal / width
         for attempts, part in product(ATTEMPTS, PARTS):
-            start = plain.parameters.copy()
+            part, start = min(part, most), plain.parameters.copy()
             own = {"attempts": np.log(attempts), "disorder": np.log(part * width),
                    "linewidth": np.log(np.sqrt(1 - part**2) * width)}  # fmt: skip
             for name, value in own.items():
@@ -136,7 +138,8 @@ class _Search:
 
     def with_traps(self, before: Optimum, frozen: tuple[str, ...]) -> tuple[Optimum, bool]:
         """The fit with a band of traps below the other if that is worth it, and whether it was."""
-        if any(name in self.constraints.fixed and name == "trap_band_share" for name in TRAPPED):
+        told = self.constraints.fixed.get("trap_band_share")
+        if told == 0:
             return before, False
         at = {name: SPECTRAL.index(name) for name in SPECTRAL}
         centre, _, _ = self.band
@@ -148,13 +151,13 @@ class _Search:
             start = before.parameters.copy()
             start[at["trap_band_centre"]] = centre - below * width
             start[at["trap_band_width"]] = np.log(wider * width)
-            start[at["trap_band_share"]] = 0.03
+            start[at["trap_band_share"]] = 0.03 if told is None else told
             tried.append(start)
         if not tried:
             return before, False
         found = self.best(min(tried, key=self._misfit), frozen=frozen)
         good = found.objective < before.objective - WORTH and found.parameters[at["trap_band_share"]] > 0
-        return (found, True) if good else (before, False)
+        return (found, True) if good or told else (before, False)
 
     def best(self, start, *, frozen: tuple[str, ...] = ()) -> Optimum:
         """The optimum from `start` with parameters `frozen` where they start."""
@@ -235,11 +238,14 @@ class _Search:
     def _shape(self, start: np.ndarray) -> np.ndarray:
         return np.asarray(_spectra(jnp.asarray(start), self.places))[:, : self.shape[1], : self.shape[2]]
 
-    def _middle(self, profile: np.ndarray) -> float:
-        """Where along x the light is: the middle of what is above half of the brightest."""
-        row = profile.sum(0)
-        above = np.clip(row - 0.5 * row.max(), 0.0, None)
-        return float((above * self.measured.x).sum() / above.sum())
+    def _middle(self, profile: np.ndarray) -> tuple[float, float]:
+        """Where the light is, (x, y): the middle of what is above half of the brightest; of a line y is zero."""
+        found = []
+        for axis, places in ((0, self.measured.x), (1, self.measured.y)):
+            row = profile.sum(axis)
+            above = np.clip(row - 0.5 * row.max(), 0.0, None)
+            found.append(float((above * places).sum() / above.sum()))
+        return found[0], found[1] if self.measured.y.size > 1 else 0.0
 
     def _limits(self) -> Knowledge:
         """Where the data can tell anything at all, narrowed by what was said."""
@@ -252,7 +258,7 @@ class _Search:
         natural = {
             "diffusion_length": (0.02 * spot, 40 * field),
             "attempts": (1e-3, 1e5),
-            "disorder": (1e-2 * width, min(2 * width, 6 * self.thermal)),
+            "disorder": (min(1e-2 * width, DEEPEST * self.thermal / 2), min(2 * width, DEEPEST * self.thermal)),
             "linewidth": (1e-2 * width, 2 * width),
             "band_centre": (low - span, high + span),
             "trap_band_centre": (low - span, centre - width),
@@ -260,6 +266,7 @@ class _Search:
             "trap_band_share": (0.0, 0.95),
             "width": (spot / 4, spot * 4),
             "centre_x": (float(measured.x.min()) - field, float(measured.x.max()) + field),
+            "centre_y": (float(measured.y.min()) - field, float(measured.y.max()) + field),
             "amplitude": (1e-9 * bright, np.inf),
             "background": (dark, np.inf),
         }
@@ -269,6 +276,7 @@ class _Search:
         middle, precision = np.zeros(size), np.zeros((size, size))
         at = SPECTRAL.index("width")
         middle[at], free[at] = self.known.mean[0], bool(self.known.covariance[0, 0] > 0)
+        free[SPECTRAL.index("centre_y")] = measured.y.size > 1
         if free[at]:
             precision[at, at] = 1 / self.known.covariance[0, 0]
         for name, value in self.constraints.fixed.items():
