@@ -63,6 +63,7 @@ def test_one_model_has_no_rival():
         compare(Experiment(images=[spot], laser_fwhm=0.35))
 
 
+@pytest.mark.gate
 def test_the_command_writes_a_table_and_a_page(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rows = np.column_stack([TWO.time, TWO.counts])

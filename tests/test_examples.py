@@ -47,6 +47,7 @@ def test_the_rim_reddens_where_all_energies_move_alike():
     assert abs(shifts["hops"]) < 0.3 * shifts["constant"]
 
 
+@pytest.mark.gate
 def test_a_scan_is_the_picture_through_the_laser():
     """Reciprocity, to what two solves of 1e-8 leave; a detector that moves along is sharper and takes a batch."""
     found = scan.profiles()

@@ -24,10 +24,8 @@ def said(result: FitResult, words: str) -> bool:
     return any(words in sentence for sentence in result.verdicts)
 
 
-@pytest.mark.parametrize(
-    ("film", "count"),
-    [pytest.param(ONE, "one lifetime", marks=pytest.mark.gate), (TWO, "a mixture of two lifetimes")],
-)
+@pytest.mark.gate
+@pytest.mark.parametrize(("film", "count"), [(ONE, "one lifetime"), (TWO, "a mixture of two lifetimes")])
 def test_as_few_lifetimes_as_describe_it(film: dict, count: str):
     """Left to itself the fit stops at the truth's number; each value within 4 of its errors."""
     found = Experiment(decay=count_decay(1, **film, **LAB)).fit()

@@ -94,6 +94,7 @@ def test_the_simplest_film_that_describes_the_data_is_found(series):
     assert "rests on the peak densities" in told
 
 
+@pytest.mark.gate
 def test_from_a_file_to_a_report(series, tmp_path, monkeypatch):
     """The experiment's file names images and decays with their densities; the page and the saved result hold all."""
     monkeypatch.chdir(tmp_path)
