@@ -98,12 +98,14 @@ class Pulses:
         """The time in which the light falls to 1/e, ns, of the slowest decay; of images alone, the lifetime given."""
         if all(shot.decay is None for shot in self.shots):
             told = self.known.get("lifetime", (self.constraints.fixed.get("lifetime"), 0.0))[0]
-            if told is None and self.exposure is None:
+            if told is not None:
+                return float(told)
+            if self.exposure is None:
                 raise InputError(
                     "images of several powers, without decays, an exposure or a lifetime: images integrated to the end "
                     "hold nothing on time; give one of the three"
                 )
-            return float(told or self.exposure / 5)
+            return float(self.exposure) / 5
         found = []
         for shot in self.shots:
             if shot.decay is not None:
