@@ -301,7 +301,7 @@ def test_five_directions_and_each_parameter_alone(name: str):
     assert set(sharp) >= set(p)
 
 
-TWICE = ("steady, maps", "steady, uniform", "steady, nonlinear", "steady, energies", "time, maps", "gates, nonlinear")
+TWICE = ("steady, maps", "steady, nonlinear", "steady, energies", "gates, nonlinear")
 """One of each kind: of some, compiling takes a minute, and they show what the others do."""
 
 
