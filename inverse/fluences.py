@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from math import erfc, sqrt
 from typing import Any
 
@@ -31,7 +31,11 @@ class MeasuredSeries:
     series: FluenceSeries
     fit: SeriesFit
     measurements: tuple[Measurement, ...]
-    parameters: dict[str, Estimate]
+
+    @cached_property
+    def parameters(self) -> dict[str, Estimate]:
+        """The film's numbers; found when asked for, as profiles of what is not sure are many fits."""
+        return _parameters(self.fit)
 
     @property
     def accepted(self) -> bool:
@@ -60,7 +64,7 @@ def measure_series(
     """Fit `model` to all of a series; arguments as of `fit_series`. Raises InputError for what cannot be fitted."""
     fit = fit_series(series, model, constraints, width=width, psf=psf, known=known or {})
     measurements = tuple(judged(series, fit))
-    return MeasuredSeries(series, fit, measurements, _parameters(fit))
+    return MeasuredSeries(series, fit, measurements)
 
 
 def _parameters(fit: SeriesFit) -> dict[str, Estimate]:

@@ -22,7 +22,7 @@ from excidiff.inverse.results.wording import estimate_in_words as in_words
 from excidiff.inverse.results.wording import label
 
 WORDS = {
-    "free": "one lifetime and no traps",
+    "free": "one lifetime alone",
     "annihilation": "annihilation of two excitons",
     "traps": "traps that never fill",
     "saturable traps": "traps that fill",
@@ -159,8 +159,8 @@ def _choice(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[str]
     rejected = [WORDS[one.fit.model] for one in tried if not one.accepted]
     more = [WORDS[one.fit.model] for one in tried if one.accepted and one is not found]
     said = f"The simplest film that describes all of the data has {WORDS[found.fit.model]}"
-    said += f"; {' and '.join(rejected)} {'does' if len(rejected) == 1 else 'do'} not" if rejected else ""
-    return [said + (f"; {' and '.join(more)} explains no more." if more else ".")]
+    said += f"; films with {' or '.join(rejected)} do not" if rejected else ""
+    return [said + (f"; {' or '.join(more)} would explain no more." if more else ".")]
 
 
 def _open(entry: Estimate) -> bool:

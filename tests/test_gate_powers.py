@@ -74,6 +74,21 @@ def least_errors(truth: dict, series: FluenceSeries) -> dict[str, float]:
     return dict(zip([search.names[i] for i in free], errors, strict=True))
 
 
+def test_one_power_does_not_tell_the_density_of_traps(film):
+    """Of the weakest pulse alone: no trap density, or a limit; the verdict says which pulses would tell it."""
+    truth, series = film
+    first = FluenceSeries(images=series.images[:1], image_densities=series.image_densities[:1],
+                          decays=series.decays[:1], decay_densities=series.decay_densities[:1],
+                          exposure=truth["exposure_ns"])  # fmt: skip
+    optics = {"laser_fwhm": truth["laser_fwhm_um"], "psf_fwhm": truth["psf_fwhm_um"]}
+    found = Experiment(series=first, model="saturable traps", **optics).fit()
+    entry = found.parameters["trap_density"]
+    assert entry.stderr is None
+    told = " ".join(found.verdicts)
+    assert "trap density" in told
+    assert "add pulses so strong" in told
+
+
 def test_thirty_walked_films():
     """The committed study: pulls of six numbers, no change of settings: r.m.s. within 1 ± 3/√2N, none beyond 4.5."""
     if not powers.RESULT.is_file():

@@ -90,7 +90,7 @@ def test_the_simplest_film_that_describes_the_data_is_found(series):
         assert abs(entry.value - value) < 3.5 * entry.stderr, name
     assert abs(found.goodness["z"]) < 3
     told = " ".join(found.verdicts)
-    assert "one lifetime and no traps" in told
+    assert "films with one lifetime alone or traps that never fill do not" in told
     assert "rests on the peak densities" in told
 
 
