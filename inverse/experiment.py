@@ -10,6 +10,8 @@ import numpy as np
 
 from excidiff.inverse.account import account
 from excidiff.inverse.answer import Asked, answer_decays, answer_images
+from excidiff.inverse.answer_powers import answer_series, fit_powers
+from excidiff.inverse.answer_spectra import answer_map, collection_known
 from excidiff.inverse.batch import Batch, Progress, measure_all
 from excidiff.inverse.checks import OF_MAPS, OF_SERIES, gate_pairs, given_number, said
 from excidiff.inverse.derived import lifetime_estimate
@@ -21,7 +23,7 @@ from excidiff.inverse.files.readers import Map
 from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.colours import SPECTRAL
 from excidiff.inverse.fit.film import landscape_optics
-from excidiff.inverse.fit.landscape import Landscape, landscape_of
+from excidiff.inverse.fit.landscape import ROOM, Landscape, landscape_of
 from excidiff.inverse.fit.optics import Optics, noise_of, resolve_optics
 from excidiff.inverse.fit.parameters import GATED, STEADY, Constraints
 from excidiff.inverse.fit.shots import FILMS
@@ -29,8 +31,6 @@ from excidiff.inverse.intervals import Intervals
 from excidiff.inverse.lifetimes import common_lifetime, measure_decays, with_lifetime
 from excidiff.inverse.measure import measure
 from excidiff.inverse.options import MODELS
-from excidiff.inverse.powers import answer_series, fit_powers
-from excidiff.inverse.reddening import answer_map, collection_known
 from excidiff.inverse.results.result import Estimate, FitResult
 from excidiff.inverse.spectralmaps import MeasuredMap, measure_spectral_map
 from excidiff.solver.solution import InputError
@@ -323,7 +323,7 @@ class Experiment:
             collection_known(self.optics(), given_number(self.collection_fwhm, "collection_fwhm")),
             self.constraints,
             lifetime,
-            temperature=self.temperature or 295.0,
+            temperature=ROOM if self.temperature is None else self.temperature,
             relaxing=None if self.model is None else self.model == "relaxation",
         )
 

@@ -1,25 +1,28 @@
 """A fluence series, measured: the film's numbers with errors or limits, each image and decay against its model."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from math import erfc, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
 
 from excidiff.inverse.estimates import DOUBTFUL, estimate
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import FluenceSeries
-from excidiff.inverse.fit.blocks import UNLIKELY, structure, told
+from excidiff.inverse.fit.blocks import UNLIKELY, structure
 from excidiff.inverse.fit.detector import Detector, detector_of
 from excidiff.inverse.fit.fluence import SeriesFit, fit_series
-from excidiff.inverse.fit.likelihood import deviance, deviance_moments
+from excidiff.inverse.fit.likelihood import goodness
 from excidiff.inverse.fit.parameters import Constraints
+from excidiff.inverse.fit.pulses import Told
 from excidiff.inverse.fit.quality import BAD_FIT
 from excidiff.inverse.fit.shots import FILMS, ground_name
 from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
 from excidiff.inverse.measure import window
 from excidiff.inverse.results.result import Estimate, Measurement
+from excidiff.inverse.results.wording import p_in_words
 
 IMAGE_BLOCKS, DECAY_BLOCKS = (6, 6), (24,)
 
@@ -52,17 +55,9 @@ class MeasuredSeries:
         return float(sum(entry.goodness["deviance"] for entry in self.measurements))
 
 
-def measure_series(
-    series: FluenceSeries,
-    model: str,
-    constraints: Constraints,
-    *,
-    width: tuple[float, float] | None,
-    psf: tuple[float, float] | None,
-    known: Mapping[str, tuple[float, float]] | None = None,
-) -> MeasuredSeries:
+def measure_series(series: FluenceSeries, model: str, constraints: Constraints, told: Told) -> MeasuredSeries:
     """Fit `model` to all of a series; arguments as of `fit_series`. Raises InputError for what cannot be fitted."""
-    fit = fit_series(series, model, constraints, width=width, psf=psf, known=known or {})
+    fit = fit_series(series, model, constraints, told)
     measurements = tuple(judged(series, fit))
     return MeasuredSeries(series, fit, measurements)
 
@@ -157,84 +152,62 @@ def diffusion_length(fit: SeriesFit) -> Estimate:
 
 
 def judged(series: FluenceSeries, fit: SeriesFit) -> list[Measurement]:
-    """Every image and decay with its part of the model."""
-    found, images, decays = [], iter(fit.images), iter(fit.decays)
-    count = len(fit.images) + len(fit.decays)
-    share = int(fit.moving.sum()) / count
+    """Every image and decay with its part of the model: images first, then decays, by rising density."""
+    images, decays, found, last = iter(fit.images), iter(fit.decays), [], []
     for k, shot in enumerate(series.shots):
-        density = Estimate(shot.density, shot.error or None, unit="1/um^2", origin="given")
+        told = {"peak_density": Estimate(shot.density, shot.error or None, unit="1/um^2", origin="given")}
         if shot.image is not None:
-            centre = {
-                f"centre_{axis}": replace(estimate(fit, f"centre_{axis}_{k + 1}"), unit="um") for axis in ("x", "y")
-            }
-            found.append(_image(shot.image, next(images), share, {"peak_density": density, **centre}, fit, k))
-    for k, shot in enumerate(series.shots):
-        density = Estimate(shot.density, shot.error or None, unit="1/um^2", origin="given")
+            centre = {f"centre_{axis}": estimate(fit, f"centre_{axis}_{k + 1}") for axis in ("x", "y")}
+            found.append(_image(shot.image, next(images), fit, k, told | centre))
         if shot.decay is not None:
-            found.append(_decay(shot.decay, next(decays), share, {"peak_density": density}, fit, k))
-    return found
+            last.append(_decay(shot.decay, next(decays), fit, k, told))
+    return [*found, *last]
 
 
-def _image(image, expected, share: float, parameters, fit: SeriesFit, k: int) -> Measurement:
-    detector, used = detector_of(image), image.mask
-    photons = np.where(used, detector.photons(image), 0.0)
-    law = np.where(used, image.camera.excess_noise * expected + detector.floor, 0.0)
-    tests = _tests(photons[used], expected[used], detector, share)
-    away = np.where(used, photons - expected, 0.0)
-    tests["structure_p"] = structure(away, law, IMAGE_BLOCKS, round(share))
-    tests |= {"photons": float(photons.sum() - _ground(fit, "image", k) * used.sum()), "pixels": int(used.sum()),
-              "masked": int((~used).sum()), "fitted": share}  # fmt: skip
+def _image(image: Image, expected: np.ndarray, fit: SeriesFit, k: int, told: dict[str, Estimate]) -> Measurement:
+    detector = detector_of(image)
+    counts = np.where(image.mask, detector.photons(image), 0.0)
+    found = _held("image", image.name, counts, expected, image.mask, detector, IMAGE_BLOCKS, fit, k)
+    if found.reason is not None and not image.camera.gain_known:
+        hint = f"{found.reason}. The gain was not given: counts that are not photons look like this; give --gain"
+        found = replace(found, reason=hint)
+    return replace(found, parameters=told, pixel_size=image.spacing, window=window(image))
+
+
+def _decay(decay: Decay, expected: np.ndarray, fit: SeriesFit, k: int, told: dict[str, Estimate]) -> Measurement:
+    used, ends = np.ones(decay.counts.size, bool), {"t0": float(decay.edges[0]), "t1": float(decay.edges[-1])}
+    found = _held("decay", decay.file, decay.counts, expected, used, Detector(), DECAY_BLOCKS, fit, k)
+    return replace(found, parameters=told, window=ends)
+
+
+def _held(
+    kind: str, file: str, counts, expected, used, detector: Detector, blocks, fit: SeriesFit, k: int
+) -> Measurement:
+    """A measurement with its goodness; of all numbers fitted each one is charged an equal share."""
+    share = int(fit.moving.sum()) / (len(fit.images) + len(fit.decays))
+    law = np.where(used, detector.excess * expected + detector.floor, 0.0)
+    away = np.where(used, counts - expected, 0.0)
+    ground = fit.value(ground_name(fit.layout, kind, k))
+    tests: dict[str, Any] = {
+        **goodness(counts[used], expected[used], detector, fitted=share).tests,
+        "structure_p": structure(away, law, blocks, round(share)),
+        "photons": float(counts.sum() - ground * used.sum()),
+        "pixels": int(used.sum()),
+        "masked": int((~used).sum()),
+        "fitted": share,
+    }
     reason = _misfit(fit, tests)
-    if reason is not None and not image.camera.gain_known:
-        reason += ". The gain was not given: counts that are not photons look like this; give --gain"
     return Measurement(
-        kind="image",
-        file=image.name,
+        kind=kind,
+        file=file,
         status="fitted" if reason is None else "flagged",
         reason=reason,
-        parameters=parameters,
         goodness=tests,
-        counts=photons,
+        counts=counts,
         model=expected,
         mask=used,
-        pixel_size=image.spacing,
-        window=window(image),
         variance=np.maximum(law, 1e-300),
     )
-
-
-def _decay(decay, expected, share: float, parameters, fit: SeriesFit, k: int) -> Measurement:
-    tests = _tests(decay.counts, expected, Detector(), share)
-    tests["structure_p"] = structure(decay.counts - expected, expected, DECAY_BLOCKS, round(share))
-    tests |= {"photons": float(decay.counts.sum() - _ground(fit, "decay", k) * decay.counts.size),
-              "pixels": int(decay.counts.size), "masked": 0, "fitted": share}  # fmt: skip
-    reason = _misfit(fit, tests)
-    return Measurement(
-        kind="decay",
-        file=decay.file,
-        status="fitted" if reason is None else "flagged",
-        reason=reason,
-        parameters=parameters,
-        goodness=tests,
-        counts=decay.counts,
-        model=expected,
-        mask=np.ones(decay.counts.size, bool),
-        window={"t0": float(decay.edges[0]), "t1": float(decay.edges[-1])},
-        variance=np.maximum(expected, 1e-300),
-    )
-
-
-def _ground(fit: SeriesFit, what: str, k: int) -> float:
-    return fit.value(ground_name(fit.layout, what, k))
-
-
-def _tests(counts, expected, detector: Detector, share: float) -> dict[str, Any]:
-    """The deviance against its law; of all numbers fitted each measurement is charged an equal `share`."""
-    mean, var = (float(moment.sum()) for moment in deviance_moments(expected, detector))
-    observed = float(deviance(counts, expected, detector.floor, detector.excess).sum())
-    z = (observed - mean + share) / sqrt(var)
-    ratio = observed / (mean - share)
-    return {"deviance_ratio": ratio, "z": z, "p_value": erfc(abs(z) / sqrt(2)), "deviance": observed}
 
 
 def _misfit(fit: SeriesFit, tests: dict[str, Any]) -> str | None:
@@ -245,7 +218,7 @@ def _misfit(fit: SeriesFit, tests: dict[str, Any]) -> str | None:
         return None
     if z < -BAD_FIT:
         return f"the deviance is {ratio:.3g} times what the noise explains: the counts scatter less than photons can"
-    chance = told(min(shape, tests["p_value"]))
+    chance = p_in_words(min(shape, tests["p_value"]))
     return (
         f"the deviance is {ratio:.3g} times what the noise explains, or neighbours err alike ({chance}): the model "
         f"'{fit.model}' does not describe it"

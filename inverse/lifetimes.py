@@ -10,6 +10,7 @@ import numpy as np
 from excidiff.inverse.batch import Progress
 from excidiff.inverse.estimates import estimate, searched
 from excidiff.inverse.files.decays import Decay, Response
+from excidiff.inverse.fit.blocks import UNLIKELY
 from excidiff.inverse.fit.decay import SHORTEST, DecayFit, fit_decay, fits
 from excidiff.inverse.fit.detector import Detector
 from excidiff.inverse.fit.likelihood import deviance, deviance_moments
@@ -21,7 +22,6 @@ from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, chi2_tai
 from excidiff.inverse.results.result import Estimate, Measurement
 
 BLOCKS = 24  # into which the tail of a decay is cut to look for structure
-UNLIKELY = 1e-4  # probability of a structure by chance below which a decay is flagged
 WORTH = 10.0  # by how much a further lifetime, two numbers, must lower the deviance
 IN_RESPONSE = 1e-3  # of its peak: bins that see the response by this much are left to its own photons' noise
 SHARED = 0.05  # of a bin's variance: more than that from the response, and its neighbours err alike by right

@@ -20,6 +20,7 @@ from jaxtyping import Float64
 
 from excidiff.inverse.fit.gated import gated_model
 from excidiff.inverse.fit.prediction import pixel_edges, steady_nodes
+from excidiff.inverse.fit.pulses import MODES, NODES, STEPS
 from excidiff.inverse.fit.response import Window, gaussian_shape, shown
 from excidiff.inverse.fit.shots import FILMS, Layout, Pixels, names_of, series_model
 from excidiff.inverse.fit.spot import steady_model
@@ -28,7 +29,6 @@ from excidiff.inverse.fit.uncertainty import covariance
 from excidiff.solver.disc import round_radius
 
 BLIND = 1e3  # relative error beyond which a number counts as not determined
-NODES, MODES, STEPS = 48, 96, 96  # of the solver of pulses
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import erfc, sqrt
 from typing import Any
 
 import numpy as np
@@ -10,20 +9,24 @@ import numpy as np
 from excidiff.inverse.derived import diffusivity_estimate
 from excidiff.inverse.estimates import estimate, is_limit, searched
 from excidiff.inverse.files.spectra import SpectralMap
-from excidiff.inverse.fit.blocks import UNLIKELY, structure, told
+from excidiff.inverse.fit.blocks import UNLIKELY, structure
 from excidiff.inverse.fit.detector import Detector
-from excidiff.inverse.fit.likelihood import deviance, deviance_moments
+from excidiff.inverse.fit.landscape import ROOM
+from excidiff.inverse.fit.likelihood import goodness, goodness_of_squares
 from excidiff.inverse.fit.limits import Known
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.peaks import reduce_spectra
 from excidiff.inverse.fit.quality import BAD_FIT
 from excidiff.inverse.fit.spectral import SpectralFit, fit_spectral_map
+from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.results.result import Estimate, Measurement
+from excidiff.inverse.results.wording import p_in_words
 
 BLOCKS = (8, 12)  # of places and colours, whose sums show a structure that single bins do not
 POINTLIKE = 1e-3  # as good as nothing, of a width
 ENDLESS = 1e4  # as good as endless
+FAR = 0.15  # of the places, the dimmest and the brightest, between which the shift of the band is told
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +40,14 @@ class MeasuredMap:
 
     @property
     def shift(self) -> float | None:
-        """By how much the band is redder at the map's rim than where it is bluest, meV, by the model's own spectra."""
+        """By how much the band is redder where light is dimmest than where it is brightest, meV, by the model."""
         series = self.measurement.series or {}
         model, light = series.get("model_peak"), self.fit.expected.sum(-1)
         if model is None or not np.isfinite(model).any():
             return None
-        seen = np.isfinite(model)
-        outer = light.reshape(model.shape) < np.quantile(light.reshape(model.shape)[seen], 0.15)
-        return float(np.nanmax(model) - np.nanmean(model[outer & seen])) if (outer & seen).any() else None
+        seen, light = np.isfinite(model), light.reshape(model.shape)
+        dim, bright = (light[seen] <= np.quantile(light[seen], FAR), light[seen] >= np.quantile(light[seen], 1 - FAR))
+        return float(model[seen][bright].mean() - model[seen][dim].mean())
 
 
 def measure_spectral_map(
@@ -53,7 +56,7 @@ def measure_spectral_map(
     constraints: Constraints,
     lifetime: Estimate,
     *,
-    temperature: float = 295.0,
+    temperature: float = ROOM,
     relaxing: bool | None = None,
 ) -> MeasuredMap:
     """Fit a map; `known`: the width of laser ⊗ collection spot; `lifetime` turns L and ν τ into D and ν.
@@ -131,18 +134,12 @@ def judged(fit: SpectralFit) -> dict[str, Any]:
     """The deviance against its law, or χ² of signed data; and the structure of sums over blocks."""
     free = int(fit.moving.sum())
     if fit.photons:
-        mean, var = (float(moment.sum()) for moment in deviance_moments(fit.expected, Detector()))
-        observed = float(deviance(fit.counts, fit.expected).sum())
+        found = goodness(fit.counts.ravel(), fit.expected.ravel(), Detector(), fitted=free)
     else:
-        mean, var = float(fit.counts.size), 2.0 * fit.counts.size
-        observed = float(((fit.counts - fit.expected) ** 2 / fit.variance).sum())
-    z = (observed - mean + free) / sqrt(var)
+        found = goodness_of_squares(fit.counts - fit.expected, fit.variance, fitted=free)
     background = fit.value("background")
     return {
-        "deviance_ratio": observed / (mean - free),
-        "z": z,
-        "p_value": erfc(abs(z) / sqrt(2)),
-        "deviance": observed,
+        **found.tests,
         "structure_p": _structured(fit),
         "photons": float(fit.counts.sum() - background * fit.counts.size),
         "pixels": int(fit.counts.size),
@@ -169,7 +166,7 @@ def _misfit(fit: SpectralFit, tests: Mapping[str, Any]) -> str | None:
             f"the deviance is {ratio:.3g} times what the noise explains: the counts scatter less than photons can; "
             "were they smoothed, averaged, or corrected for the spectrometer's response?"
         )
-    chance = told(min(shape, tests["p_value"]))
+    chance = p_in_words(min(shape, tests["p_value"]))
     more = "" if fit.relaxing else "energy relaxation (--model relaxation), "
     return (
         f"the deviance is {ratio:.3g} times what the noise explains, or neighbouring bins err alike ({chance}): the "
@@ -183,7 +180,7 @@ def _reduced(measured: SpectralMap, fit: SpectralFit) -> dict[str, np.ndarray]:
     band = fit.expected.reshape(-1, fit.expected.shape[-1]).sum(0) - fit.value("background") * fit.expected[..., 0].size
     centre = float(measured.energy[np.argmax(band)])
     above = np.abs(np.diff(measured.edges))[band > 0.5 * band.max()]
-    width = float(above.sum()) / 2.3548
+    width = float(above.sum()) / FWHM
     law = None if fit.photons else fit.variance.reshape(-1, fit.variance.shape[-1])
     flat = fit.counts.reshape(-1, fit.counts.shape[-1])
     seen = reduce_spectra(flat, law, measured.edges, centre, width)

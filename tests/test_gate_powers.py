@@ -9,7 +9,7 @@ from benchmarks import powers
 from excidiff.inverse import Experiment, read_decay, read_image
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.parameters import Constraints, kind
-from excidiff.inverse.fit.pulses import Pulses
+from excidiff.inverse.fit.pulses import Pulses, Told
 from excidiff.inverse.fit.shots import FILMS, series_model
 from excidiff.inverse.fit.trials import against_decays, whole
 from tests.photons import FWHM
@@ -52,8 +52,8 @@ def test_a_film_of_known_truth(film):
 
 def least_errors(truth: dict, series: FluenceSeries) -> dict[str, float]:
     """Cramér–Rao: relative errors from (Σ ∂µ ∂µᵀ/µ)⁻¹ at the truth, slopes by differences of the expected counts."""
-    widths = ((truth["laser_fwhm_um"] / FWHM, 0.0), (truth["psf_fwhm_um"] / FWHM, 0.0))
-    search = Pulses(series, "saturable traps", Constraints({}, {}, ()), *widths)
+    told = Told((truth["laser_fwhm_um"] / FWHM, 0.0), (truth["psf_fwhm_um"] / FWHM, 0.0))
+    search = Pulses(series, "saturable traps", Constraints({}, {}, ()), told)
     own = np.log([truth[KEYS[name]] for name in FILMS["saturable traps"]])
     start = whole(search, own, against_decays(search, own[None])[1][0])
     grounds = {"image_background": truth["background_per_pixel"], "decay_background": truth["background_per_bin"]}

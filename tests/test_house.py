@@ -30,16 +30,17 @@ files.columns
 files.formats files.labelled files.region files.saturation files.data files.readers files.decays files.spans files.noise
 files.placed files.spectra files.streak files.frames files.fluences
 fit.instrument fit.detector fit.parameters fit.prediction fit.round fit.likelihood fit.optimise fit.problem
-fit.fitted fit.draws fit.bootstrap fit.uncertainty fit.sampling fit.blocks
+fit.draws fit.bootstrap fit.uncertainty fit.sampling fit.fitted fit.blocks
 fit.limits fit.start fit.response fit.onset fit.sway fit.decay fit.spot fit.gated fit.rescale fit.quality
 fit.ratemap fit.smoothing
 fit.optics fit.landscape fit.film fit.colours fit.peaks fit.spectral fit.shots fit.pulses fit.trials fit.fluence
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
-results.scatter results.slit results.traces results.spectrum results.peaks results.page results.pairs results.panels
-results.record results.report results.result results.mapped results.mapfigure results.mapstore results.mappage
-estimates measure batch derived lifetimes maps spectralmaps fluences verdicts answer reddening powers settings
-options checks intervals drawn account experiment compare rivals planning planfile planpage protocol machine job
-peaksjob mapfile mapjob section illumination filmfile simulation terminal demo doctor parser cli
+results.scatter results.slit results.traces results.spectrum results.peaks results.page results.correlations
+results.panels results.record results.report results.result results.mapped results.mapfigure results.mapstore
+results.mappage
+estimates measure batch derived lifetimes maps spectralmaps fluences verdicts answer answer_spectra answer_powers
+settings options checks intervals drawn account experiment compare rivals planning planfile planpage protocol
+machine job peaksjob mapfile mapjob section illumination filmfile simulation terminal demo doctor parser cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last

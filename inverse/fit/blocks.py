@@ -22,8 +22,3 @@ def structure(
     good = law > 0
     freedom = max(int(good.sum()) - fitted, 1)
     return chi2_tail(float((away[good] ** 2 / law[good]).sum()), freedom)
-
-
-def told(probability: float) -> str:
-    """ "p = 2e-05", "p < 1e-10"."""
-    return "p < 1e-10" if probability < 1e-10 else f"p = {probability:.1g}"

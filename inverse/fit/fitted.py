@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from excidiff.inverse.fit.optimise import Optimum, moving
 from excidiff.inverse.fit.parameters import outer
 from excidiff.inverse.fit.problem import Problem
+from excidiff.inverse.fit.uncertainty import covariance
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,3 +58,22 @@ class Fitted:
         """The deviance above its minimum with `name` held at the own number `value`, all else refitted."""
         found = self.problem.fit(self.values, held=self.names.index(name), value=value)
         return (found.objective - self.least) / self.problem.unit
+
+
+def solved(problem: Problem, best: Optimum, names: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of `Fitted` at the optimum of a problem whose noise is known: its errors are the information's."""
+    mobile, free = moving(best, problem.knowledge), problem.knowledge.free
+    found = covariance(best.information + problem.knowledge.precision, mobile)
+    return {
+        "names": names,
+        "values": best.parameters,
+        "covariance": found.matrix,
+        "moving": mobile,
+        "slope": best.slope,
+        "blind": tuple(names[i] for i in found.blind),
+        "at_bound": tuple(name for i, name in enumerate(names) if free[i] and not mobile[i]),
+        "converged": best.converged,
+        "steps": best.steps,
+        "least": best.objective,
+        "problem": problem,
+    }

@@ -3,20 +3,18 @@
 It is made from several films that `trials` found to suit the decays; the best of them stays.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
 from excidiff.inverse.files.fluences import FluenceSeries
-from excidiff.inverse.fit.fitted import Fitted
-from excidiff.inverse.fit.optimise import Optimum, moving
+from excidiff.inverse.fit.fitted import Fitted, solved
+from excidiff.inverse.fit.optimise import Optimum
 from excidiff.inverse.fit.parameters import Constraints
-from excidiff.inverse.fit.pulses import Pulses
+from excidiff.inverse.fit.pulses import Pulses, Told
 from excidiff.inverse.fit.shots import Layout
 from excidiff.inverse.fit.trials import starts
-from excidiff.inverse.fit.uncertainty import covariance
 from excidiff.solver.solution import SolverError
 
 
@@ -46,22 +44,12 @@ class SeriesFit(Fitted):
         return there.objective - self.least
 
 
-def fit_series(
-    series: FluenceSeries,
-    model: str,
-    constraints: Constraints,
-    *,
-    width: tuple[float, float] | None,
-    psf: tuple[float, float] | None,
-    known: Mapping[str, tuple[float, float]],
-) -> SeriesFit:
-    """Fit `model`, one of `FILMS`, to a series; `width`, `psf`: σ of laser and PSF in µm and their relative errors.
-
-    known: of numbers of the film, their values and relative errors, 0 for what is exact.
+def fit_series(series: FluenceSeries, model: str, constraints: Constraints, told: Told) -> SeriesFit:
+    """Fit `model`, one of `FILMS`, to a series; `told`: what is known of the optics and the film.
 
     Raises InputError for images without a spot, SolverError for a fit that meets numbers that are not finite.
     """
-    pulses = Pulses(series, model, constraints, width, psf, known)
+    pulses = Pulses(series, model, constraints, told)
     problem = pulses.problem
     found = [problem.fit(start, tolerance=1e-1, max_steps=40) for start in starts(pulses)]
     return _result(pulses, problem.fit(min(found, key=lambda one: one.objective).parameters))
@@ -70,9 +58,6 @@ def fit_series(
 def _result(pulses: Pulses, best: Optimum) -> SeriesFit:
     if not np.isfinite(best.parameters).all():
         raise SolverError("the fluence series: the fit met numbers that are not finite; look for stray counts")
-    mobile = moving(best, pulses.knowledge)
-    cov = covariance(best.information + pulses.knowledge.precision, mobile)
-    names, free = pulses.names, pulses.knowledge.free
     expected, images, decays, start = np.asarray(best.expected).ravel(), [], [], 0
     for shot in pulses.shots:
         if shot.image is not None:
@@ -83,24 +68,13 @@ def _result(pulses: Pulses, best: Optimum) -> SeriesFit:
         if shot.decay is not None:
             decays.append(expected[start : start + shot.decay.time.size])
             start += shot.decay.time.size
-
     return SeriesFit(
-        names=names,
-        values=best.parameters,
-        covariance=cov.matrix,
-        moving=mobile,
-        slope=best.slope,
-        blind=tuple(names[i] for i in cov.blind),
-        at_bound=tuple(name for i, name in enumerate(names) if free[i] and not mobile[i]),
-        converged=best.converged,
-        steps=best.steps,
+        **solved(pulses.problem, best, pulses.names),
         model=pulses.layout.model,
         layout=pulses.layout,
         images=tuple(images),
         decays=tuple(decays),
         limits=pulses.limits,
         bounded=tuple(pulses.constraints.bounds),
-        least=best.objective,
-        problem=pulses.problem,
         followed={},
     )

@@ -51,6 +51,11 @@ class Goodness(NamedTuple):
     z: float
     p_value: float
 
+    @property
+    def tests(self) -> dict[str, float]:
+        """As a measurement keeps it."""
+        return {"deviance_ratio": self.ratio, "z": self.z, "p_value": self.p_value, "deviance": self.deviance}
+
 
 def variance(expected: Float[Array, "..."], counts: Counts) -> Float[Array, "..."]:
     """V(µ) = F² µ + σ², kept positive where a trial step would make it otherwise."""
@@ -86,7 +91,7 @@ def goodness(
     expected: Float64[np.ndarray, " n"],
     detector: Detector,
     *,
-    fitted: int = 0,
+    fitted: float = 0,
 ) -> Goodness:
     """Hold the deviance of the used pixels against the law's own expectation and variance; `fitted` parameters.
 
@@ -96,6 +101,15 @@ def goodness(
     mean, var = deviance_moments(expected, detector)
     target, spread = float(mean.sum()) - fitted, sqrt(float(var.sum()))
     z = (observed - target) / spread
+    return Goodness(observed, target, observed / max(target, 1e-300), z, erfc(abs(z) / sqrt(2)))
+
+
+def goodness_of_squares(
+    away: Float64[np.ndarray, "..."], law: Float64[np.ndarray, "..."], *, fitted: float = 0
+) -> Goodness:
+    """The same of Gaussian noise of variance `law`: Σ (y − µ)²/σ² of n pixels is χ² with n − fitted degrees."""
+    observed, target = float((away**2 / law).sum()), away.size - fitted
+    z = (observed - target) / sqrt(2.0 * target)
     return Goodness(observed, target, observed / max(target, 1e-300), z, erfc(abs(z) / sqrt(2)))
 
 

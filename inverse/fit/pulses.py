@@ -5,6 +5,8 @@ spread of the images beyond laser and PSF, and the densities of the pulses.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -38,27 +40,27 @@ RANGES = {  # of each number, in the units of `Pulses`
 }
 
 
+class Told(NamedTuple):
+    """What is known beforehand, as (value, relative error), 0 for what is exact: σ of laser and PSF in µm, numbers of
+    the film by name."""
+
+    width: tuple[float, float] | None = None
+    psf: tuple[float, float] | None = None
+    film: Mapping[str, tuple[float, float]] = MappingProxyType({})
+
+
 class Pulses:
     """One series under one model: `layout`, `names` of the parameters, `units` of the film's numbers, the `problem`.
 
-    width, psf: σ of laser and PSF in µm and their relative errors; known: of numbers of the film, the same.
     spots: where each image's light is, None for a pulse without an image.
     """
 
-    def __init__(
-        self,
-        series: FluenceSeries,
-        model: str,
-        constraints: Constraints,
-        width: tuple[float, float] | None,
-        psf: tuple[float, float] | None,
-        known: Mapping[str, tuple[float, float]] | None = None,
-    ):
-        self.known = known or {}
+    def __init__(self, series: FluenceSeries, model: str, constraints: Constraints, told: Told):
+        self.known = told.film
         self.constraints, self.shots, self.exposure = constraints, series.shots, series.exposure
         self.model = model
-        self.width = width or (1.0, 0.0)
-        self.psf = psf or (1e-3 * self.width[0], 0.0)
+        self.width = told.width or (1.0, 0.0)
+        self.psf = told.psf or (1e-3 * self.width[0], 0.0)
         self.spots = [None if shot.image is None else _spot(shot.image, self.width[0]) for shot in self.shots]
         self.pace = self._pace()
         last = max((shot.decay.edges[-1] for shot in self.shots if shot.decay is not None), default=0.0)

@@ -15,15 +15,15 @@ from jaxtyping import Float64
 
 from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.colours import SPECTRAL, Places, spectra, spectral_model
-from excidiff.inverse.fit.fitted import Fitted
+from excidiff.inverse.fit.fitted import Fitted, solved
+from excidiff.inverse.fit.landscape import ROOM
 from excidiff.inverse.fit.likelihood import Counts
 from excidiff.inverse.fit.limits import Known
-from excidiff.inverse.fit.optimise import Knowledge, Optimum, moving
+from excidiff.inverse.fit.optimise import Knowledge, Optimum
 from excidiff.inverse.fit.parameters import Constraints, inner
 from excidiff.inverse.fit.prediction import steady_nodes
 from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.start import FWHM
-from excidiff.inverse.fit.uncertainty import covariance
 from excidiff.solver.medium import BOLTZMANN
 from excidiff.solver.solution import InputError, SolverError
 
@@ -59,7 +59,7 @@ def fit_spectral_map(
     known: Known,
     constraints: Constraints,
     *,
-    temperature: float = 295.0,
+    temperature: float = ROOM,
     relaxing: bool | None = None,
 ) -> SpectralFit:
     """Fit a uniform film to a spectral map; `known`: the width of laser ⊗ collection, log µm, with its error.
@@ -185,31 +185,16 @@ class _Search:
         """What the fit found, with its errors."""
         if not np.isfinite(best.parameters).all():
             raise SolverError(f"{self.measured.file}: the fit met numbers that are not finite; look for stray counts")
-        problem = self.problem(best.parameters, frozen)
-        free, mobile = problem.knowledge.free, moving(best, problem.knowledge)
-        cov = covariance(best.information + self.knowledge.precision, mobile)
-        cut = np.s_[:, : self.shape[1], : self.shape[2]]
+        cut, errors = np.s_[:, : self.shape[1], : self.shape[2]], self.measured.uncertainty
         expected = np.asarray(best.expected)[cut]
-        errors = self.measured.uncertainty
-
         return SpectralFit(
-            names=SPECTRAL,
-            values=best.parameters,
-            covariance=cov.matrix,
-            moving=mobile,
-            slope=best.slope,
-            blind=tuple(SPECTRAL[i] for i in cov.blind),
-            at_bound=tuple(name for i, name in enumerate(SPECTRAL) if free[i] and not mobile[i]),
-            converged=best.converged,
-            steps=best.steps,
+            **solved(self.problem(best.parameters, frozen), best, SPECTRAL),
             expected=expected,
             counts=self.measured.counts,
             variance=expected if errors is None else errors**2,
             photons=errors is None,
             relaxing=relaxing,
             trapped=trapped,
-            least=best.objective,
-            problem=problem,
         )
 
     def _bright(self, start: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from excidiff.inverse.results import figures, page
-from excidiff.inverse.results.pairs import correlation_table
+from excidiff.inverse.results.correlations import correlation_table
 from excidiff.inverse.results.panels import measurement_panels
 from excidiff.inverse.results.record import origin, software
 from excidiff.inverse.results.scatter import scatter_figure

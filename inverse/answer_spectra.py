@@ -63,6 +63,8 @@ def answer_map(
     seen = optics.warnings if optics.laser is not None else ()  # a PSF has no part in what a fibre collects
     notes = [*seen, *(note for decay in decays for note in decay.notes)]
     notes += [f"{entry.file}: {note}" for note in doubts(found.spectral_map.notes)]
+    if found.fit.relaxing and settings.get("temperature") is None:
+        notes.append(f"No temperature was given: {found.temperature:g} K is taken.")
     if collection is None:
         notes.append(
             "No collection spot was given (--collection-fwhm): the spectrometer is taken to see points, and any blur "

@@ -12,7 +12,7 @@ from excidiff.inverse.estimates import is_limit
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import Constraints
-from excidiff.inverse.fit.pulses import STEPS
+from excidiff.inverse.fit.pulses import STEPS, Told
 from excidiff.inverse.fit.shots import FILMS
 from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.trials import TRIED
@@ -57,16 +57,15 @@ def fit_powers(
 
     Where something speaks against all of them, the one with the least BIC. Raises InputError as `measure_series`.
     """
-    width = psf = None
-    known = {} if lifetime is None else {"lifetime": (lifetime.value, lifetime.stderr / lifetime.value)}
+    told = Told(film={} if lifetime is None else {"lifetime": _relative(lifetime)})
     if optics is not None:
-        width = (optics.source.value / FWHM, optics.source.stderr / optics.source.value)
-        psf = None if optics.psf is None else (optics.psf.value / FWHM, optics.psf.stderr / optics.psf.value)
+        told = told._replace(width=_relative(optics.source, FWHM))
+        told = told._replace(psf=None if optics.psf is None else _relative(optics.psf, FWHM))
     tried: list[MeasuredSeries] = []
     best = None
     for name in FILMS if model is None else (model,):
         own = _for_model(constraints, name)
-        tried.append(measure_series(series, name, own, width=width, psf=psf, known=known))
+        tried.append(measure_series(series, name, own, told))
         if model is None and best is not None and bic(tried[-1]) > bic(best) - CLEAR:
             return best, tried  # a film more does not explain clearly more than one that nothing speaks against
         if tried[-1].accepted:
@@ -74,6 +73,11 @@ def fit_powers(
     if best is not None:
         return best, tried
     return min(tried, key=bic), tried
+
+
+def _relative(given: Given, unit: float = 1.0) -> tuple[float, float]:
+    """(value in so many of a unit, relative error)."""
+    return given.value / unit, given.stderr / given.value
 
 
 def bic(found: MeasuredSeries) -> float:
