@@ -1,11 +1,12 @@
 """How fast, beside what people use: `python -m benchmarks.performance`.
 
-Options: -o FILE, --problems P1 P2 P4 P6, --sizes …, --rounds …
+Options: -o FILE, --problems P1 P2 P4 P5 P6, --sizes …, --rounds …
 
 
 P1  uniform film, steady                                      against scipy's spsolve and pyamg
 P2  D(r), τ(r), U(r), steady (`problems.random_film`)         against the same
 P4  value and gradient of a loss of P2 in all of D(r), τ(r)   against its own forward solve
+P5  256 sets of (D, τ) on P2 at 128², together and in turn     against a loop over single solves
 P6  fit of L, amplitude and background to a noisy image       against lmfit around a sparse solve
 
 Contenders take turns, so that what else the machine does meets them alike; what is short is called for a fifth of a
@@ -181,6 +182,28 @@ def gradient_case(n: int, rounds: int) -> dict:
     return {"n": n, "contenders": case, "ratio": case["gradient"]["median_s"] / case["value"]["median_s"]}
 
 
+def sweep_case(rounds: int, n: int = 128, sets: int = 256) -> dict:
+    """P5: densities of P2 with D and τ scaled by log-normal numbers, by `vmap`, by `lax.map` and by a loop."""
+    medium, source, grid = cast(problems.random_film(n), np.float64)
+    factors = jnp.asarray(np.exp(np.random.default_rng(5).normal(0.0, 0.4, (2, sets))))
+
+    def density(scale):
+        scaled = Medium(scale[0] * medium.diffusivities[0], scale[1] * medium.lifetime, medium.landscape)
+        return steady_state(scaled, source, grid, throw=False).density
+
+    together, in_turn, single = jax.jit(jax.vmap(density)), jax.jit(lambda f: jax.lax.map(density, f)), jax.jit(density)
+    contenders: dict[str, Contender] = {
+        "vmap": lambda: jax.block_until_ready(together(factors.T)),
+        "map": lambda: jax.block_until_ready(in_turn(factors.T)),
+        "loop": lambda: jax.block_until_ready([single(scale) for scale in factors.T]),
+    }
+    case = take_turns(contenders, rounds)
+    found, exact = np.asarray(together(factors.T)), np.stack([single(scale) for scale in factors.T])
+    error = float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
+    ratios = {name: case["loop"]["median_s"] / case[name]["median_s"] for name in ("vmap", "map")}
+    return {"n": n, "sets": sets, "ratios": ratios, "relative_difference": error, "contenders": case}
+
+
 P6_TRUTH = {"diffusion_length": 0.447, "amplitude": 3.0, "background": 0.02}
 
 
@@ -230,17 +253,20 @@ def fit_case(rounds: int, n: int = 128) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", nargs="+", default=["P1", "P2", "P4", "P6"])
+    parser.add_argument("--problems", nargs="+", default=["P1", "P2", "P4", "P5", "P6"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[256, 512, 1024])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     with_peers = jax.default_backend() == "cpu"
+    device = "cpu" if with_peers else jax.devices()[0].device_kind.replace(" ", "-").lower()
     report: dict = {"environment": environment(), "sources": source_hash("solver", "inverse", "benchmarks")}
     for name in arguments.problems:
         if name == "P6":
             report[name] = [fit_case(arguments.rounds)]
+        elif name == "P5":
+            report[name] = [sweep_case(arguments.rounds)]
         elif name == "P4":
             report[name] = [gradient_case(n, arguments.rounds) for n in arguments.sizes]
         else:
@@ -250,8 +276,7 @@ def main() -> None:
             brief = {k: v for k, v in case.items() if k != "contenders"}
             brief |= {contender: round(t["median_s"], 5) for contender, t in case["contenders"].items()}
             print(name, json.dumps(brief), flush=True)
-    device = "cpu" if with_peers else jax.devices()[0].device_kind.replace(" ", "-").lower()
-    write_json(arguments.output or RESULTS / f"performance-{device}.json", report)
+        write_json(arguments.output or RESULTS / f"performance-{device}.json", report)
 
 
 if __name__ == "__main__":

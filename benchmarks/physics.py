@@ -193,15 +193,15 @@ def main() -> None:
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     report: dict = {"environment": environment(), "sources": source_hash("solver", "benchmarks")}
+    cpu = jax.default_backend() == "cpu"
+    device = "cpu" if cpu else jax.devices()[0].device_kind.replace(" ", "-").lower()
     for name in arguments.cases:
         report[name] = CASES[name](arguments.rounds)
         for case in report[name]:
             brief = {k: v for k, v in case.items() if k != "contenders"}
             brief |= {contender: round(t["median_s"], 5) for contender, t in case["contenders"].items()}
             print(name, json.dumps(brief), flush=True)
-    cpu = jax.default_backend() == "cpu"
-    device = "cpu" if cpu else jax.devices()[0].device_kind.replace(" ", "-").lower()
-    write_json(arguments.output or RESULTS / f"physics-{device}.json", report)
+        write_json(arguments.output or RESULTS / f"physics-{device}.json", report)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from jax.scipy.sparse.linalg import gmres
 from jaxtyping import Array, Int
 
 from excidiff.solver.linear.elliptic import SOLUTION
+from excidiff.solver.precision import full_precision
 
 DEPTH = 5
 """How many earlier guesses are mixed."""
@@ -45,6 +46,7 @@ def fixed_point(
         return _iterate(lambda x: function(arguments, constants, x), start, partial(size, constants), rtol, max_steps)
 
     @root.defjvp
+    @full_precision
     def _(primals, tangents):
         arguments, constants, start = primals
         x, figures = root(arguments, constants, start)

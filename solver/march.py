@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from excidiff.solver.linear import elliptic
 from excidiff.solver.linear.elliptic import SOLUTION
 from excidiff.solver.linear.multigrid import build
+from excidiff.solver.precision import full_precision
 from excidiff.solver.scheme import State, System, expand, stand_still, take_step, watch
 
 FAINT = 1e-30
@@ -67,6 +68,7 @@ def march(system: System, u: State, times, *, rtol, solve_rtol, max_steps: int, 
         return choose(*arguments, **control, marks=block_size(max_steps))
 
     @marked.defjvp
+    @full_precision
     def _(primals, tangents):
         chosen = marked(*primals)
         dmarks, dframes = follow(primals[0], tangents[0], chosen, **settings)

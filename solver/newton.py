@@ -26,6 +26,7 @@ from excidiff.solver.linear import elliptic
 from excidiff.solver.linear.elliptic import Effort
 from excidiff.solver.linear.flux import Operator
 from excidiff.solver.linear.multigrid import Hierarchy
+from excidiff.solver.precision import full_precision
 
 MAX_STEPS = 100
 LENGTHS = 12
@@ -69,6 +70,7 @@ def solve(balance: Balance, hierarchy: Hierarchy, guess: Map, *, rtol: float) ->
         return v, jnp.stack([effort.iterations.astype(v.dtype), effort.residual])
 
     @root.defjvp
+    @full_precision
     def _(primals, tangents):
         balance, hierarchy, guess = primals
         v, figures = root(balance, hierarchy, guess)

@@ -33,6 +33,7 @@ from excidiff.solver.disc import disc, flat_zeros, round_radius, series
 from excidiff.solver.field import as_number
 from excidiff.solver.grid import Number
 from excidiff.solver.medium import Medium
+from excidiff.solver.precision import full_precision
 from excidiff.solver.solution import InputError, is_concrete
 
 GRADE = 2.5
@@ -175,6 +176,7 @@ def _parts(film: _Film) -> list[Callable]:
 
 
 @partial(jax.jit, static_argnames=("last", "steps"))
+@full_precision
 def _light(film: _Film, initial: Float[Array, " nodes"], last: float, steps: int) -> _Light:
     """The light of each of the steps, at the nodes; all runs are one loop, for one program."""
     one, parts = disc(initial.size), _parts(film)
@@ -219,6 +221,7 @@ def _mean_decay(x):
     return jnp.where(small, 1.0 - x / 2, -jnp.expm1(-safe) / safe)
 
 
+@full_precision
 def _collect(light: _Light, radius, weights, frames: bool, modes: int) -> RoundPulse:
     """Totals of the bins and amplitudes of the waves."""
     nodes, dtype = light.free.shape[-1], light.free.dtype

@@ -29,6 +29,7 @@ from excidiff.solver.linear.elliptic import unsolved
 from excidiff.solver.linear.flux import assemble
 from excidiff.solver.linear.multigrid import build
 from excidiff.solver.medium import Medium, check_medium
+from excidiff.solver.precision import full_precision
 from excidiff.solver.solution import InputError, Result, Solution, as_array, is_concrete, settle
 from excidiff.solver.source import Spot, check_source, check_width, gaussian_spot, spot_profiles
 from excidiff.solver.steady import check_losses, first_failure, is_negative, promote, steady_state, without_traps
@@ -145,6 +146,7 @@ def importance_map(medium: Medium, detector: Map, grid: Grid, *, edges=None, rto
 
 
 @partial(jax.jit, static_argnames="rtol")
+@full_precision
 def _transposed(medium: Medium, weight: Map, grid: Grid, rtol: float) -> Solution:
     """A⁻ᵀ w. The landscape turned over takes φ to 1/φ and leaves A_v as it is: residuals count as shares of Σ|w|."""
     operator = assemble(medium, grid)
@@ -170,6 +172,7 @@ def _weigh(importance: Array, light: Callable, grid: Grid, positions: Array) -> 
 
 
 @eqx.filter_jit
+@full_precision
 def _weigh_raster(importance: Array, light: "_Light", x: Array, y: Array) -> Array:
     """The signals of the spot at every x and y, (…, y, x)."""
     columns = jax.vmap(lambda x: light.profiles(jnp.stack([x, y[0]]))[1])(x)
@@ -179,6 +182,7 @@ def _weigh_raster(importance: Array, light: "_Light", x: Array, y: Array) -> Arr
 
 
 @eqx.filter_jit
+@full_precision
 def _weigh_each(importance: Array, light: Callable, grid: Grid, positions: Array) -> Array:
     def one(position):
         if isinstance(light, _Light):
@@ -191,6 +195,7 @@ def _weigh_each(importance: Array, light: Callable, grid: Grid, positions: Array
 
 
 @eqx.filter_jit
+@full_precision
 def _batch(medium: Medium, light, grid: Grid, positions: Array, detector: Any, edges, rtol) -> Solution:
     """A solve for each position, its signals as the `.density`; those that failed are NaN."""
 

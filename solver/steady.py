@@ -21,6 +21,7 @@ from excidiff.solver.linear.elliptic import unbalanced, unsolved
 from excidiff.solver.linear.flux import assemble
 from excidiff.solver.linear.multigrid import build
 from excidiff.solver.medium import SIDES, Medium, check_medium, thermal_energy
+from excidiff.solver.precision import full_precision
 from excidiff.solver.solution import REASONS, InputError, Result, Solution, is_concrete, is_number, settle
 from excidiff.solver.source import check_source
 from excidiff.solver.traps import lost_share
@@ -121,6 +122,7 @@ def check_disorder(medium: Medium, single: bool) -> None:
 
 
 @partial(jax.jit, static_argnames="rtol")
+@full_precision
 def _steady_state(medium: Medium, source: Float[Array, "rows columns"], grid: Grid, rtol: float) -> Solution:
     empty, at_rest = nothing_trapped(medium, source), jnp.zeros((), source.dtype)
     by_energy = energies = None

@@ -26,6 +26,7 @@ from excidiff.solver.linear.elliptic import unbalanced, unsolved
 from excidiff.solver.linear.flux import assemble
 from excidiff.solver.march import march
 from excidiff.solver.medium import Medium, check_medium, thermal_energy
+from excidiff.solver.precision import full_precision
 from excidiff.solver.scheme import System
 from excidiff.solver.solution import InputError, Result, Solution, as_array, is_concrete, is_number, settle
 from excidiff.solver.source import check_source
@@ -154,6 +155,7 @@ def run(medium, initial, trapped, grid, times, light, control: Control, period=N
 
 
 @partial(jax.jit, static_argnames=("rtol", "solve_rtol", "max_steps", "integrate"))
+@full_precision
 def _solve(medium, initial, held, light, grid, times, period, *, rtol, solve_rtol, max_steps, integrate) -> Solution:
     square = integrate and medium.emission is not None and medium.emission.bimolecular is not None
     # integrals of modes, and trains of them, have no light

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The reading order of each folder: a module imports only from those before it. The one place where it is written down.
 SOLVER = """
-solution grid field traps disorder emission medium source
+solution precision grid field traps disorder emission medium source
 linear.flux linear.transforms linear.multigrid linear.elliptic linear.coupled
 kinetics newton fixed bins steady light scheme march cycle transient train scan disc radial mixture
 reabsorption
