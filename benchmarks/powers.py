@@ -2,9 +2,9 @@
 
 Film i has traps that fill, is drawn by `draw_film(i)` before anything is fitted, and is walked exciton by exciton
 (`excidiff.solver.walk`); camera and counter are simulated on the photons. Images and decays of the three pulses are
-fitted together, every scale and background free, without start values. A pull is ln(value/truth) over the relative
-standard error, as the fit's own numbers have it. Resumable; `--films 0 10` runs a part, only the whole writes the
-result.
+fitted together, every scale and background free, without start values. A pull is ln(value/truth) over a standard error
+in ln(value), read off the side of the 95 % interval on which the truth lies. Resumable; `--films 0 10` runs a part,
+only the whole writes the result.
 """
 
 import argparse
@@ -17,7 +17,9 @@ from benchmarks.study import fingerprint, run_cases
 from excidiff.inverse import Decay, Experiment, Image
 from excidiff.inverse.files.data import Camera
 from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.machine import start
+from excidiff.inverse.results.result import Estimate
 from excidiff.solver import Grid, Medium, Spot, Traps, walk
 from excidiff.solver.source import FWHM
 
@@ -88,20 +90,24 @@ def run_film(seed: int) -> dict:
         series=series, model="saturable traps", laser_fwhm=FWHM * film["width"], psf_fwhm=FWHM * PSF
     ).fit()
     values = {name: found.parameters[name] for name in NAMES}
-    pulls = {
-        name: float(np.log(entry.value / film[name]) / (entry.stderr / entry.value))
-        if entry.stderr and entry.value
-        else None
-        for name, entry in values.items()
-    }
+    pulls = {name: _pull(entry, film[name]) for name, entry in values.items()}
     return {
         "truth": film,
         "status": found.status,
-        "values": {name: [entry.value, entry.stderr] for name, entry in values.items()},
+        "values": {name: [entry.value, entry.stderr, entry.interval95] for name, entry in values.items()},
         "pulls": pulls,
         "z": found.goodness["z"],
         "counts": [int(np.sum(entry.counts)) for entry in found.measurements if entry.counts is not None],
     }
+
+
+def _pull(entry: Estimate, truth: float) -> float | None:
+    """None where there is no error to measure by."""
+    if not entry.stderr or not entry.value or entry.interval95 is None:
+        return None
+    low, high = entry.interval95
+    bound = low if truth < entry.value else high
+    return float(np.log(entry.value / truth) * NORMAL_95 / abs(np.log(bound / entry.value))) if bound else None
 
 
 def summarise(films: list[dict]) -> dict:

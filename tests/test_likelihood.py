@@ -101,6 +101,12 @@ def test_objective_and_deviance_differ_by_data_only():
     assert float(ours) == pytest.approx(theirs, rel=1e-9)
 
 
+def test_hardly_any_noise_is_as_good_as_none():
+    """No photons before noise of 1e-306: the deviance is that of no noise, 2 µ, though µ/σ² is no number."""
+    found = objective(jnp.full((1, 1, 1), 1e4), counts_of(jnp.zeros((1, 1, 1)), 1e-306), "poisson")
+    assert float(found) == pytest.approx(2e4, rel=1e-12)
+
+
 def test_goodness_tells_truth_from_error():
     """At the truth |z| ≤ 3 for a seed fixed here; a model 10 % off in half of 10⁴ pixels of 20 photons is rejected."""
     rng = np.random.default_rng(11)

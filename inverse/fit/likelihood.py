@@ -30,6 +30,7 @@ from excidiff.inverse.fit.detector import Detector
 LOGARITHM_FLOOR = 0.05  # in photoelectrons, or of σ² where that is smaller: any constant serves, the law uses the same
 TABLE_END = 200.0  # photoelectrons per pixel above which the asymptotic series is exact to 1e-4
 TABLE_START = 1e-6
+NOTHING = 1e-100  # photoelectrons that weigh as none, but whose quotients would overflow
 
 
 class Counts(NamedTuple):
@@ -74,7 +75,7 @@ def objective(expected: Float[Array, "F ny nx"], counts: Counts, noise: str) -> 
         return jnp.sum(counts.used * (counts.photons - expected) ** 2 / counts.floor)
     floor = counts.floor / counts.excess
     shifted, law = counts.photons + floor, variance(expected, counts) / counts.excess
-    logarithm = jnp.log(law / jnp.where(shifted > 0, shifted, 1.0))
+    logarithm = jnp.log(law / jnp.where(shifted > NOTHING, shifted, 1.0))
     return 2 * jnp.sum(counts.used * (law - shifted - shifted * logarithm)) / counts.excess
 
 
