@@ -1,12 +1,14 @@
 """What a person says of an experiment, checked before anything is computed: numbers with errors, gates, defaults."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.optics import Given
+from excidiff.inverse.options import MODELS
 from excidiff.solver.solution import InputError
 
 OF_IMAGES: dict[str, Any] = {
@@ -21,12 +23,39 @@ OF_SERIES = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emis
              "bounds")  # fmt: skip
 """And what of fluence series."""
 
+UNSEEN = (
+    "light alone does not tell energies. A place is bright where excitons gather in a valley, but as well where they "
+    "move less, live longer or are seen better: energy, diffusivity, lifetime and brightness exchange for each other. "
+    "Give the map of energies (landscape=, --landscape FILE in meV): spectra at every place show it, as the peak of "
+    "their emission (excidiff peaks draws it). Without it, the model 'free' gives L of an even film and tells whether "
+    "the image is of one"
+)
+
 
 def differs(value: Any, default: Any) -> bool:
     """Whether something was said: an array always, a list or a dictionary if it holds anything."""
     if isinstance(value, np.ndarray):
         return True
     return bool(value) if isinstance(default, dict | tuple) else value is not default and value != default
+
+
+def check_model(experiment: Any) -> None:
+    """A model by its name, for data that it can describe."""
+    if experiment.model not in (None, *MODELS):
+        near = get_close_matches(str(experiment.model), MODELS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(MODELS)}"
+        raise InputError(f"model = {experiment.model!r}; {hint}")
+    if experiment.model == "relaxation" and experiment.spectral_map is None:
+        raise InputError('model = "relaxation": only spectra against position tell it; give a spectral map')
+    if experiment.model in ("annihilation", "traps", "saturable traps") and experiment.series is None:
+        raise InputError(
+            f"model = {experiment.model!r}: only pulses of several powers tell it; give images or decays with the peak "
+            "density of each (a FluenceSeries, or peak_density in an experiment's file)"
+        )
+    if experiment.model == "landscape" and experiment.landscape is None:
+        raise InputError('model = "landscape" without a landscape: ' + UNSEEN)
+    if experiment.spectral_map is None and experiment.collection_fwhm is not None:
+        raise InputError("collection_fwhm is of a spectral map's spectrometer, and no spectral map was given")
 
 
 def said(experiment: Any, but: Sequence[str] = ()) -> list[str]:

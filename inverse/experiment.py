@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any, Literal
 
 import jax
@@ -13,7 +12,7 @@ from excidiff.inverse.answer import Asked, answer_decays, answer_images
 from excidiff.inverse.answer_powers import answer_series, fit_powers
 from excidiff.inverse.answer_spectra import answer_map, collection_known
 from excidiff.inverse.batch import Batch, Progress, measure_all
-from excidiff.inverse.checks import OF_MAPS, OF_SERIES, gate_pairs, given_number, said
+from excidiff.inverse.checks import OF_MAPS, OF_SERIES, check_model, gate_pairs, given_number, said
 from excidiff.inverse.derived import lifetime_estimate
 from excidiff.inverse.drawn import draw_decays, draw_images, draw_map, finished, with_diffusivity
 from excidiff.inverse.files.data import Image, check_same_pixels
@@ -30,7 +29,7 @@ from excidiff.inverse.fit.shots import FILMS
 from excidiff.inverse.intervals import Intervals
 from excidiff.inverse.lifetimes import common_lifetime, measure_decays, with_lifetime
 from excidiff.inverse.measure import measure
-from excidiff.inverse.options import MODELS
+from excidiff.inverse.options import Model
 from excidiff.inverse.results.result import Estimate, FitResult
 from excidiff.inverse.spectralmaps import MeasuredMap, measure_spectral_map
 from excidiff.solver.solution import InputError
@@ -50,8 +49,9 @@ class Experiment:
     spectral_map: spectra against position of a spot in steady light; collection_fwhm: of the spot that the
     spectrometer sees, µm at the sample. With a lifetime, or a decay, it gives D and the rate of relaxation.
     model: "free", one lifetime, or "mixture", as many populations with lifetimes of their own as `components` (2), of
-    a decay alone; "relaxation": of a spectral map, excitons that sink in energy; of a series "free", "annihilation",
-    "traps" that never fill, or "saturable traps". None: the simplest that describes the data.
+    a decay alone; "relaxation": of a spectral map, excitons that sink in energy; "landscape": one lifetime over the
+    landscape that is given; of a series "free", "annihilation", "traps" that never fill, or "saturable traps". None:
+    the simplest that describes the data.
     laser: an image of the laser through the same optics; or laser_fwhm: its FWHM at the sample (µm).
     psf: an image of a point, or psf_fwhm (µm), both at the colour of the emission.
     laser_wavelength, emission_wavelength: µm; the PSF of the laser is narrower by their ratio.
@@ -74,7 +74,7 @@ class Experiment:
     series: FluenceSeries | None = None
     spectral_map: SpectralMap | None = None
     collection_fwhm: Number | None = None
-    model: Literal["free", "mixture", "relaxation", "annihilation", "traps", "saturable traps"] | None = None
+    model: Model | None = None
     components: int | None = None
     laser: Image | None = None
     laser_fwhm: Number | None = None
@@ -97,7 +97,7 @@ class Experiment:
     unreadable: Sequence[tuple[int, str, str]] = ()
 
     def __post_init__(self) -> None:
-        self._check_model()
+        check_model(self)
         _ = self.intervals
         if self.series is not None:
             self._check_series()
@@ -138,22 +138,6 @@ class Experiment:
         self.constraints.check(STEADY if self.gates is None else GATED)
         gate_pairs(self.gates, self.images)
         _ = self.film
-
-    def _check_model(self) -> None:
-        """A model by its name, for data that it can describe."""
-        if self.model not in (None, *MODELS):
-            near = get_close_matches(str(self.model), MODELS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(MODELS)}"
-            raise InputError(f"model = {self.model!r}; {hint}")
-        if self.model == "relaxation" and self.spectral_map is None:
-            raise InputError('model = "relaxation": only spectra against position tell it; give a spectral map')
-        if self.model in ("annihilation", "traps", "saturable traps") and self.series is None:
-            raise InputError(
-                f"model = {self.model!r}: only pulses of several powers tell it; give images or decays with the peak "
-                "density of each (a FluenceSeries, or peak_density in an experiment's file)"
-            )
-        if self.spectral_map is None and self.collection_fwhm is not None:
-            raise InputError("collection_fwhm is of a spectral map's spectrometer, and no spectral map was given")
 
     def _check_series(self) -> None:
         """What a fluence series needs beside it, and what it has no use for."""

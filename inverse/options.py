@@ -2,6 +2,7 @@
 
 import re
 from difflib import get_close_matches
+from typing import Literal, get_args
 
 from excidiff.inverse.files.units import parse_quantity
 from excidiff.inverse.settings import FitSettings, data_file
@@ -16,7 +17,8 @@ QUANTITIES = {
     "temperature": "temperature",
     "collection_fwhm": "fwhm",
 }
-MODELS = ("free", "mixture", "relaxation", "annihilation", "traps", "saturable traps")
+Model = Literal["free", "mixture", "relaxation", "landscape", "annihilation", "traps", "saturable traps"]
+MODELS: tuple[str, ...] = get_args(Model)
 OF_INSTRUMENT = ("irf", "irf_fwhm", "period", "decay_column", "time_unit", "skip", "curve", "bands")
 INTERVALS = ("fisher", "profile", "bootstrap", "nuts")
 OF_DRAWS = ("interval", "draws", "seed")

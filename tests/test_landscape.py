@@ -186,7 +186,8 @@ def test_flat_landscape_gives_the_uniform_film(spot):
     """U = 0: the grid and the exact superposition agree in L to 0.1 of its error, and in the error to 2 %."""
     optics = {"laser_fwhm": (FWHM * WIDTH, 0.002), "psf_fwhm": (FWHM * PSF, 0.004), "lifetime": 5.0}
     uniform = Experiment(images=[spot], **optics).fit()
-    found = Experiment(images=[spot], landscape=np.zeros(spot.shape), temperature=300.0, **optics).fit()
+    film = {"landscape": np.zeros(spot.shape), "temperature": 300.0, "model": "landscape"}
+    found = Experiment(images=[spot], **film, **optics).fit()
     for name in ("diffusion_length", "diffusivity", "centre_x", "amplitude", "background"):
         one, other = found.parameters[name], uniform.parameters[name]
         assert abs(one.value - other.value) < 0.1 * other.stderr
@@ -231,6 +232,7 @@ def test_the_grid_is_laid_again_for_a_longer_length(spot, monkeypatch):
         ({"gates": [[0.0, 1.0]]}, "gates"),
         ({"landscape": np.zeros((9, 9))}, "9 × 9 values"),
         ({"temperature": (295.0, 2.0)}, "temperature"),
+        ({"landscape": None, "model": "landscape"}, "light alone does not tell energies.*Give the map of energies"),
     ],
 )
 def test_contradictions_are_refused(spot, change, message):
