@@ -1,6 +1,6 @@
 """How fast, beside what people use: `python -m benchmarks.performance`.
 
-Options: -o FILE, --problems P1 P2 P4 P5 P6, --sizes …, --rounds …
+Options: -o FILE, --problems P1 P2 P4 P5 P6 P7, --sizes …, --rounds …
 
 
 P1  uniform film, steady                                      against scipy's spsolve and pyamg
@@ -8,6 +8,7 @@ P2  D(r), τ(r), U(r), steady (`problems.random_film`)         against the same
 P4  value and gradient of a loss of P2 in all of D(r), τ(r)   against its own forward solve
 P5  256 sets of (D, τ) on P2 at 128², together and in turn     against a loop over single solves
 P6  fit of L, amplitude and background to a noisy image       against lmfit around a sparse solve
+P7  50 images of 128² of one film, measured together          against one by one, at most 2 ×
 
 Contenders take turns, so that what else the machine does meets them alike; what is short is called for a fifth of a
 second in its turn, so that it is not its waking up that is timed. Figures are medians over the rounds, and ratios are
@@ -251,9 +252,28 @@ def fit_case(rounds: int, n: int = 128) -> dict:
     return {"n": n, "contenders": case, "diffusion_length": found, "truth": P6_TRUTH, "ratio": ratio}
 
 
+def batch_case(rounds: int, n: int = 128, images: int = 50) -> dict:
+    """P7: spots of one film with photon noise, in one `Experiment` and in one each."""
+    from excidiff.inverse import Camera, Experiment, Image
+
+    mean = 300.0 * p6_model(n, 0.35, 3.0, 0.02)
+    random, camera = np.random.default_rng(7), Camera(gain_known=True, saturation=np.inf)
+    spots = [
+        Image(random.poisson(mean), pixel_size=10.0 / n, camera=camera, file=f"spot_{k}.tif") for k in range(images)
+    ]
+    optics = {"laser_fwhm": (0.3, 0.002), "psf_fwhm": 0.25 * problems.FWHM}
+    contenders: dict[str, Contender] = {
+        "together": lambda: Experiment(images=spots, **optics).fit(),
+        "one by one": lambda: [Experiment(images=[spot], **optics).fit() for spot in spots],
+    }
+    case = take_turns(contenders, rounds)
+    ratio = case["together"]["median_s"] / case["one by one"]["median_s"]
+    return {"n": n, "images": images, "ratio": ratio, "contenders": case}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", nargs="+", default=["P1", "P2", "P4", "P5", "P6"])
+    parser.add_argument("--problems", nargs="+", default=["P1", "P2", "P4", "P5", "P6", "P7"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[256, 512, 1024])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("-o", "--output", type=Path)
@@ -267,6 +287,8 @@ def main() -> None:
             report[name] = [fit_case(arguments.rounds)]
         elif name == "P5":
             report[name] = [sweep_case(arguments.rounds)]
+        elif name == "P7":
+            report[name] = [batch_case(arguments.rounds)]
         elif name == "P4":
             report[name] = [gradient_case(n, arguments.rounds) for n in arguments.sizes]
         else:
