@@ -29,6 +29,7 @@ def account(experiment: Any) -> dict[str, Any]:
         "gates": None if gates is None else np.asarray(gate_pairs(gates, experiment.images)).tolist(),
         "fixed": dict(experiment.fixed),
         "bounds": {name: list(pair) for name, pair in experiment.bounds.items()},
+        "starts": dict(experiment.starts),
         "tied": list(experiment.tied),
         **_of_camera(images),
     }

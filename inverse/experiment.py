@@ -61,6 +61,7 @@ class Experiment:
     lifetime: ns, gives D = L²/τ. gates: (t0, t1) of each frame in ns after the pulse, or the frames' common edges.
     noise: "poisson", or "gaussian" for data with an uncertainty or of another nature than counts.
     fixed, bounds: by parameter name, in house units; tied: centre_x, centre_y to be shared with the laser image.
+    starts: by name, values from which to search as well; every fit finds its own, and a decay's tries all lifetimes.
     background: "fit", or photons per pixel that are known. interval: "fisher", "profile" for the diffusion length,
     or from random draws, as many as `draws`, by `seed`: "bootstrap", or "nuts", the posterior (needs NumPyro).
     unreadable: (place, file, reason) of images that could not be read, to be listed with the others in that place.
@@ -89,6 +90,7 @@ class Experiment:
     noise: Literal["poisson", "gaussian"] = "poisson"
     fixed: Mapping[str, float] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    starts: Mapping[str, float] = field(default_factory=dict)
     tied: tuple[str, ...] = ()
     background: Literal["fit"] | float = "fit"
     interval: Literal["fisher", "profile", "bootstrap", "nuts"] = "fisher"
@@ -186,7 +188,7 @@ class Experiment:
         if self.components is not None and (self.model != "mixture" or self.components < 2):
             raise InputError(f'components = {self.components} belongs to model = "mixture", and is two or more')
         if not self.images:
-            given = said(self)
+            given = said(self, but=("starts",))
             if given:
                 raise InputError(f"{' and '.join(given)} given, but no image: a decay alone has no use for it")
         elif self.model == "mixture":
@@ -226,7 +228,9 @@ class Experiment:
         given = given_number(self.lifetime, "lifetime")
         if self.gates is not None and given is not None and not given.stderr:
             fixed.setdefault("lifetime", given.value)
-        return Constraints(fixed, dict(self.bounds), tuple(self.tied))
+        of_decays = self.decays and self.gates is None  # whose fit tries all lifetimes
+        starts = {name: value for name, value in self.starts.items() if not (of_decays and name == "lifetime")}
+        return Constraints(fixed, dict(self.bounds), tuple(self.tied), starts)
 
     def fit(self, progress: Progress | None = None) -> FitResult:
         """Fit everything in double precision, whatever JAX is set to; `progress(done, all, name)` is called per image.

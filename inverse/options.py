@@ -22,14 +22,15 @@ MODELS: tuple[str, ...] = get_args(Model)
 OF_INSTRUMENT = ("irf", "irf_fwhm", "period", "decay_column", "time_unit", "skip", "curve", "bands")
 INTERVALS = ("fisher", "profile", "bootstrap", "nuts")
 OF_DRAWS = ("interval", "draws", "seed")
-OF_DECAYS = ("decay", *OF_INSTRUMENT, *OF_DRAWS, "uncertainty", "model", "components", "device")
+OF_DECAYS = ("decay", *OF_INSTRUMENT, *OF_DRAWS, "uncertainty", "start", "model", "components", "device")
 IN_TIME = {"irf_fwhm": "response", "period": "period", "frame_time": "time"}  # options of decays and frames
 TIMELESS = (".tif", ".tiff", ".npy", ".npz", ".csv", ".txt")  # files that have no axis of time
 OF_MAPS = ("step", "wavelengths", "places")
 OF_SCANS = ("slit", "uncertainty")  # of spectral maps and streaks
 OF_SERIES = ("exposure", "scale")
 OPTICS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "decay",
-          "model", "fix", "bound", "device", "decay_column", "time_unit", "skip", "curve", "irf_fwhm")  # fmt: skip
+          "model", "fix", "bound", "start", "device", "decay_column", "time_unit", "skip", "curve",
+          "irf_fwhm")  # fmt: skip
 OF_POWERS = ("images", "image_density", "decay_density", *OF_SERIES)
 OF_SPECTRA = ("spectral_map", "collection_fwhm", "step", "slit", "wavelengths", "places", "uncertainty", "temperature",
               "irf", "period", "interval", "draws", "seed")  # fmt: skip
@@ -295,12 +296,12 @@ def region(text: str) -> tuple[int, ...]:
     return edges
 
 
-def fixed_value(text: str) -> tuple[str, float]:
+def fixed_value(text: str, option: str = "--fix") -> tuple[str, float]:
     """ "lifetime=5 ns" -> ("lifetime", 5.0)."""
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals:
-        raise InputError(f'--fix {text!r} has no value; write it as --fix "background=1.5"')
-    return name, _value(name, value, "--fix")
+        raise InputError(f'{option} {text!r} has no value; write it as {option} "background=1.5"')
+    return name, _value(name, value, option)
 
 
 def bounds_of(text: str) -> tuple[str, tuple[float | None, float | None]]:

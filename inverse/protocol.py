@@ -43,7 +43,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "spectral_map": ("file", "collection_fwhm", "step", "slit", "wavelengths", "places", "uncertainty"),
 }
 ALONE = ("frames", "spectral_map")  # of which a fit has one
-ABOUT = ("start", "min", "max", "fixed", "tie", "value", "error")
+RANGE = ("start", "min", "max")
+ABOUT = (*RANGE, "fixed", "tie", "value", "error")
 PATHS = ("laser", "psf", "dark", "flat", "mask", "landscape", "irf", "file")
 RENAMED = {"column": "decay_column"}
 LATER = ("raster_scan",)
@@ -143,18 +144,18 @@ def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parameters(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of each parameter, as the options fix, bound, tie and lifetime."""
-    fix, bound, tie, found = [], [], [], {}
+    """What is said of each parameter, as the options fix, bound, start, tie and lifetime."""
+    fix, bound, begin, tie, found = [], [], [], [], {}
     for name, entry in _table(path, document.get("parameters", {}), "[parameters]").items():
         where = f"[parameters] {name}"
         about = _table(path, entry if isinstance(entry, dict) else {"value": entry}, where)
         check_keys(path, about, ABOUT, f" in {where}")
         about = {key: _text(path, f"{where} {key}", value) for key, value in about.items()}
-        if "start" in about:
-            raise InputError(f"{path}: {where} start: a fit finds its own; leave it out")
-        kinds = [keys for keys in (("fixed",), ("tie",), ("value", "error"), ("min", "max")) if set(keys) & set(about)]
+        kinds = [keys for keys in (("fixed",), ("tie",), ("value", "error"), RANGE) if set(keys) & set(about)]
         if len(kinds) != 1:
-            raise InputError(f"{path}: {where}: say one of fixed, tie, value with its error, or min and max")
+            raise InputError(f"{path}: {where}: say one of fixed, tie, value with its error, or start, min and max")
+        if "start" in about:
+            begin.append(f"{name}={about['start']}")
         if "fixed" in about:
             fix.append(f"{name}={about['fixed']}")
         elif "tie" in about:
@@ -163,9 +164,9 @@ def _parameters(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
             if name != "lifetime":
                 raise InputError(f"{path}: {where}: only a lifetime may be known with an error; fix it, or bound it")
             found["lifetime"] = f"{about['value']}" if "error" not in about else _with_error(path, where, about)
-        else:
+        elif "min" in about or "max" in about:
             bound.append(f"{name}={about.get('min', '')}..{about.get('max', '')}")
-    return found | {"fix": tuple(fix), "bound": tuple(bound), "tie": tuple(tie)}
+    return found | {"fix": tuple(fix), "bound": tuple(bound), "start": tuple(begin), "tie": tuple(tie)}
 
 
 def _with_error(path: Path, where: str, about: Mapping[str, str]) -> str:

@@ -12,8 +12,10 @@ from excidiff.inverse import Decay, Experiment, FitResult, Image, InputError
 from excidiff.inverse.cli import main
 from excidiff.inverse.files.data import Camera
 from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.fit.parameters import Constraints
+from excidiff.inverse.fit.pulses import Pulses, Told
 from excidiff.inverse.fit.shots import Layout, Pixels, names_of, series_model
-from excidiff.inverse.fit.trials import spread
+from excidiff.inverse.fit.trials import spread, starts
 from excidiff.inverse.options import check_options
 from excidiff.inverse.settings import FitSettings
 from tests.photons import FWHM
@@ -77,6 +79,20 @@ def test_derivatives_of_images_and_decays(model):
         slope = (np.asarray(run(start + step, PIXELS)[0]) - np.asarray(run(start - step, PIXELS)[0])) / 2e-4
         scale = np.abs(slopes[index]).max() + 1e-6 * expected.max()
         assert np.abs(slope - slopes[index]).max() < 1e-6 * scale, name
+
+
+def test_a_start_of_ones_own_is_tried_beside_the_best(series):
+    """The film that the decays like best with one number changed, its scales chosen anew; a bound holds it."""
+    told = Told((0.12, 0.0), (0.08, 0.0))
+    plain = Pulses(series, "annihilation", Constraints({}, {}), told)
+    asked = Constraints({}, {"lifetime": (None, 9.0)}, starts={"annihilation": 1e-5, "lifetime": 12.0})
+    own = Pulses(series, "annihilation", asked, told)
+    before, found = starts(plain), starts(own)
+    assert len(found) == len(before) + 1
+    names = own.names
+    assert found[-1][names.index("annihilation")] == pytest.approx(np.log(1e-5))
+    assert found[-1][names.index("lifetime")] == pytest.approx(np.log(9.0))
+    assert found[-1][names.index("decay_scale")] != found[0][names.index("decay_scale")]
 
 
 @pytest.mark.gate

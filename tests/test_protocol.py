@@ -42,7 +42,7 @@ file = "decay.csv"
 irf = "irf.csv"
 column = "counts"
 [parameters]
-diffusion_length = {min = "0.1 um", max = "2 um"}
+diffusion_length = {start = "0.3 um", min = "0.1 um", max = "2 um"}
 centre_x = {fixed = "0 um"}
 """
 
@@ -67,6 +67,7 @@ def test_everything_arrives(tmp_path):
         noise="gaussian",
         fix=("centre_x=0 um",),
         bound=("diffusion_length=0.1 um..2 um",),
+        start=("diffusion_length=0.3 um",),
     )
 
 
@@ -87,7 +88,7 @@ def test_a_lifetime_with_its_error(tmp_path):
         ('[[decay]]\nfile = "a.csv"\nirf = "i.csv"\n[[decay]]\nfile = "b.csv"\n', "fit the two apart"),
         ('[excitation]\npulse = "double"\n', '"single" or "continuous"'),
         ('[excitation]\npulse = "single"\nperiod = "25 ns"\n', "both pulse and period"),
-        ('[parameters]\nlifetime = {start = "5 ns"}\n', "finds its own"),
+        ('[parameters]\nlifetime = {start = "5 ns", fixed = "4 ns"}\n', "say one of fixed, tie"),
         ('[parameters]\nlifetime = {fixed = "5 ns", min = "1 ns"}\n', "say one of"),
         ('[parameters]\nlifetime = {value = "5 ns", error = "100 ps"}\n', "in one unit"),
         ('[parameters]\ncentre_x = {value = "1 um", error = "0.1 um"}\n', "only a lifetime"),
@@ -128,7 +129,8 @@ def test_a_fit_by_its_file(tmp_path):
         file = "decay.csv"
         irf = "irf.csv"
         [parameters]
-        diffusion_length = {max = "0.25 um"}
+        diffusion_length = {max = "0.25 um", start = "0.1 um"}
+        lifetime = {start = "2 ns"}
     """
     (demo / "film.toml").write_text(text, encoding="utf-8")
     assert cli.main(["fit", str(demo / "film.toml"), "-o", str(tmp_path / "out")]) in (cli.OK, cli.SOME_FAILED)

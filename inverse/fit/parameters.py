@@ -5,7 +5,7 @@ as L), the plain value of centre and background. People see house units: µm, ns
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -70,17 +70,19 @@ class Constraints:
     """What the person says of the parameters, in house units.
 
     fixed: name → value. bounds: name → (lower, upper), either None. tied: names of centre coordinates that
-    the laser image shares with the others. Raises InputError for unknown names and impossible values.
+    the laser image shares with the others. starts: name → value from which a fit searches as well, beside where it
+    does by itself; the better of both is kept. Raises InputError for unknown names and impossible values.
     """
 
     fixed: Mapping[str, float]
     bounds: Mapping[str, tuple[float | None, float | None]]
     tied: tuple[str, ...] = ()
+    starts: Mapping[str, float] = field(default_factory=dict)
 
     def check(self, names: tuple[str, ...]) -> None:
         """Refuse names that are not among `names`, values that cannot be, and the same parameter constrained twice."""
         known = tuple(name for name in names if name not in OPTICAL)
-        for name in (*self.fixed, *self.bounds, *self.tied):
+        for name in (*self.fixed, *self.bounds, *self.tied, *self.starts):
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -89,6 +91,10 @@ class Constraints:
             _check_value(name, value, "fixed")
             if name in self.bounds:
                 raise InputError(f"{name} is both fixed and bounded; choose one")
+        for name, value in self.starts.items():
+            _check_value(name, value, "started")
+            if name in self.fixed or name in self.tied:
+                raise InputError(f"{name} has a start, but is {'fixed' if name in self.fixed else 'tied'}; choose one")
         for name, (low, high) in self.bounds.items():
             low, high = _open(low, -np.inf), _open(high, np.inf)
             if np.isnan(low) or np.isnan(high) or not low < high:
@@ -110,7 +116,14 @@ class Constraints:
             return None if end is None else end - shift.get(name, 0.0)
 
         bounds = {name: (moved(name, low), moved(name, high)) for name, (low, high) in self.bounds.items()}
-        return replace(self, fixed=fixed, bounds=bounds)
+        starts = {name: value - shift.get(name, 0.0) for name, value in self.starts.items()}
+        return replace(self, fixed=fixed, bounds=bounds, starts=starts)
+
+    def starting(self, names: tuple[str, ...], start: Float64[np.ndarray, " P"]) -> list[Float64[np.ndarray, " P"]]:
+        """`start`, and the same with the person's own values in it, where there are any."""
+        own = {name: inner(name, value) for name, value in self.starts.items() if name in names}
+        also = np.array([own.get(name, at) for name, at in zip(names, start, strict=True)])
+        return [start, also] if own else [start]
 
     def apply(
         self, names: tuple[str, ...], lower: Float64[np.ndarray, " P"], upper: Float64[np.ndarray, " P"]

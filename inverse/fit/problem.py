@@ -11,7 +11,7 @@ Its slope is the score whose root the fit finds, Jᵀ V⁻¹ (y − µ)/u − Λ
 needs a fifth of the time that a decay's or a spectral map's Jacobian takes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -75,6 +75,10 @@ class Problem:
             these = these._replace(free=free, lower=lower, upper=upper)
         law = {"noise": self.noise, "tolerance": self.tolerance if tolerance is None else tolerance}
         return fit(self.model, at, self.counts, these, self.arguments, max_steps=max_steps, **law)
+
+    def best(self, starts: Iterable[Float64[np.ndarray, " P"]]) -> Optimum:
+        """The best of the optima from `starts`."""
+        return min((self.fit(start) for start in starts), key=lambda one: (not one.converged, one.objective))
 
     def at(self, parameters: Float64[np.ndarray, " P"]) -> Optimum:
         """µ, information, slope and objective at `parameters`, or at the nearest that the limits allow."""

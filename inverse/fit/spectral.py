@@ -82,7 +82,8 @@ def fit_spectral_map(
         if relaxing or found.objective < best.objective - WORTH:
             best, traps, moved = found, traps_now, True
     frozen = (*(() if moved else RELAXING), *(() if traps else TRAPPED))
-    best = search.best(best.parameters, frozen=frozen)
+    starts = constraints.starting(SPECTRAL, best.parameters)
+    best = min((search.best(start, frozen=frozen) for start in starts), key=lambda one: one.objective)
     return search.result(best, frozen, relaxing=moved, trapped=traps)
 
 

@@ -153,8 +153,9 @@ def fit_spot(
     counts, on_device = _shared_counts(tuple(images), noise, padded)
     edges = [prediction.pixel_edges(p, s) + (p - n) / 2 * s for n, p, s in zip(shape, padded, size, strict=True)]
     arguments = (nodes, edges[1], edges[0], on_device.flat)
-    knowledge = knowledge_of(names, images, counts, known, constraints or Constraints({}, {}), noise, limits)
-    start = start_within(names, start, knowledge, counts)
+    said = constraints or Constraints({}, {})
+    knowledge = knowledge_of(names, images, counts, known, said, noise, limits)
+    starts = [start_within(names, begin, knowledge, counts) for begin in said.starting(names, start)]
 
     problem = Problem(
         model=model,
@@ -165,7 +166,7 @@ def fit_spot(
         detector=detector_of(images[0]),
         tolerance=tolerance,
     )
-    best = problem.fit(start)
+    best = problem.best(starts)
     unit = _noise_unit(best, counts, noise, images, len(names))
     if unit != 1 and knowledge.precision.any():  # what is known must be weighed against the data's own noise
         counts = counts._replace(floor=counts.floor * unit)

@@ -35,7 +35,11 @@ def starts(pulses: Pulses) -> list[Float64[np.ndarray, " P"]]:
     tried = np.clip(tried, lower, upper)
     misfit, scales = against_decays(pulses, tried)
     order = np.argsort(misfit)[:BEST]
-    return [whole(pulses, tried[i], scales[i]) for i in order]
+    found = [whole(pulses, tried[i], scales[i]) for i in order]
+    for film in pulses.constraints.starting(films, tried[order[0]])[1:]:
+        film = np.clip(film, lower, upper)
+        found.append(whole(pulses, film, against_decays(pulses, film[None])[1][0]))
+    return found
 
 
 def against_decays(pulses: Pulses, tried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
