@@ -30,6 +30,7 @@ def account(experiment: Any) -> dict[str, Any]:
         "fixed": dict(experiment.fixed),
         "bounds": {name: list(pair) for name, pair in experiment.bounds.items()},
         "starts": dict(experiment.starts),
+        "priors": {name: list(pair) for name, pair in experiment.priors.items()},
         "tied": list(experiment.tied),
         **_of_camera(images),
     }

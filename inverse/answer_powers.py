@@ -57,7 +57,8 @@ def fit_powers(
 
     Where something speaks against all of them, the one with the least BIC. Raises InputError as `measure_series`.
     """
-    told = Told(film={} if lifetime is None else {"lifetime": _relative(lifetime)})
+    film = {name: (value, stderr / value) for name, (value, stderr) in constraints.priors.items()}
+    told = Told(film=film if lifetime is None else {**film, "lifetime": _relative(lifetime)})
     if optics is not None:
         told = told._replace(width=_relative(optics.source, FWHM))
         told = told._replace(psf=None if optics.psf is None else _relative(optics.psf, FWHM))
@@ -88,9 +89,7 @@ def bic(found: MeasuredSeries) -> float:
 
 def _for_model(constraints: Constraints, model: str) -> Constraints:
     """What was said of the numbers that this model has."""
-    foreign = set().union(*FILMS.values()) - set(FILMS[model])
-    fixed = {name: value for name, value in constraints.fixed.items() if name not in foreign}
-    return Constraints(fixed, {name: pair for name, pair in constraints.bounds.items() if name not in foreign})
+    return constraints.without(set().union(*FILMS.values()) - set(FILMS[model]))
 
 
 def answer_series(

@@ -14,13 +14,14 @@ from excidiff.solver.solution import InputError
 OF_IMAGES: dict[str, Any] = {
     **dict.fromkeys(("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "landscape",
                      "temperature", "gates", "lifetime")),
-    "noise": "poisson", "fixed": {}, "bounds": {}, "starts": {}, "tied": (), "background": "fit", "interval": "fisher",
+    "noise": "poisson", "fixed": {}, "bounds": {}, "starts": {}, "priors": {}, "tied": (), "background": "fit",
+    "interval": "fisher",
 }  # fmt: skip
 """What is said of images only, and its defaults."""
-OF_MAPS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "temperature", "lifetime", "fixed", "bounds", "starts")
+OF_MAPS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "temperature", "lifetime", "fixed", "bounds", "starts", "priors")
 """What of it is said of spectral maps, too."""
 OF_SERIES = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "fixed",
-             "bounds", "starts")  # fmt: skip
+             "bounds", "starts", "priors")  # fmt: skip
 """And what of fluence series."""
 
 UNSEEN = (

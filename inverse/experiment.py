@@ -32,6 +32,7 @@ from excidiff.inverse.measure import measure
 from excidiff.inverse.options import Model
 from excidiff.inverse.results.result import Estimate, FitResult
 from excidiff.inverse.spectralmaps import MeasuredMap, measure_spectral_map
+from excidiff.inverse.verdicts import on_priors
 from excidiff.solver.solution import InputError
 
 NO_LIFETIME = lifetime_estimate(None)
@@ -62,6 +63,7 @@ class Experiment:
     noise: "poisson", or "gaussian" for data with an uncertainty or of another nature than counts.
     fixed, bounds: by parameter name, in house units; tied: centre_x, centre_y to be shared with the laser image.
     starts: by name, values from which to search as well; every fit finds its own, and a decay's tries all lifetimes.
+    priors: by name, (value, standard error) from another measurement, weighed with the data of this one.
     background: "fit", or photons per pixel that are known. interval: "fisher", "profile" for the diffusion length,
     or from random draws, as many as `draws`, by `seed`: "bootstrap", or "nuts", the posterior (needs NumPyro).
     unreadable: (place, file, reason) of images that could not be read, to be listed with the others in that place.
@@ -91,6 +93,7 @@ class Experiment:
     fixed: Mapping[str, float] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     starts: Mapping[str, float] = field(default_factory=dict)
+    priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     tied: tuple[str, ...] = ()
     background: Literal["fit"] | float = "fit"
     interval: Literal["fisher", "profile", "bootstrap", "nuts"] = "fisher"
@@ -136,6 +139,11 @@ class Experiment:
         ):
             raise InputError(
                 f"tied = {self.tied}: images and laser image must show the same field; their shapes differ"
+            )
+        if self.priors and self.gates is None and len(self.images) > 1:
+            raise InputError(
+                f"prior {' and '.join(self.priors)} of {len(self.images)} images: each would count it anew; fit the "
+                "images without it and combine the mean with it, or fit one image"
             )
         self.constraints.check(STEADY if self.gates is None else GATED)
         gate_pairs(self.gates, self.images)
@@ -230,7 +238,7 @@ class Experiment:
             fixed.setdefault("lifetime", given.value)
         of_decays = self.decays and self.gates is None  # whose fit tries all lifetimes
         starts = {name: value for name, value in self.starts.items() if not (of_decays and name == "lifetime")}
-        return Constraints(fixed, dict(self.bounds), tuple(self.tied), starts)
+        return Constraints(fixed, dict(self.bounds), tuple(self.tied), starts, dict(self.priors))
 
     def fit(self, progress: Progress | None = None) -> FitResult:
         """Fit everything in double precision, whatever JAX is set to; `progress(done, all, name)` is called per image.
@@ -239,7 +247,8 @@ class Experiment:
         status "failed" and no parameters. A single image that cannot be fitted raises InputError or SolverError.
         """
         with jax.enable_x64(True):
-            return self._fit(progress)
+            found = self._fit(progress)
+        return replace(found, verdicts=(*found.verdicts, *on_priors(found.parameters, self.priors)))
 
     def _fit(self, progress: Progress | None) -> FitResult:
         if self.series is not None:

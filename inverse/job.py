@@ -26,6 +26,7 @@ from excidiff.inverse.options import (
     density,
     fixed_value,
     number,
+    prior_of,
     quantity,
     quantity_of,
     region,
@@ -104,7 +105,7 @@ def draw_result(result: FitResult, folder: Path, progress: Progress | None = Non
 def build(settings: FitSettings) -> Experiment:
     """Read every file and put the experiment together. Raises `InputError` if no image at all can be used."""
     given: dict[str, Any] = {"decay": _decays(settings), "model": settings.model, **_draws(settings)}
-    given["starts"] = _starts(settings)
+    given |= _searched(settings)
     if settings.components is not None:
         given["components"] = whole("--components", settings.components)
     if settings.spectral_map is not None:
@@ -170,12 +171,14 @@ def _powers(settings: FitSettings) -> dict[str, Any]:
     )
     given = {name: value for name, value in _optics(settings).items() if name not in ("temperature", "collection_fwhm")}
     fixed, bounds = dict(map(fixed_value, settings.fix)), dict(map(bounds_of, settings.bound))
-    said = {"model": settings.model, "fixed": fixed, "bounds": bounds, "starts": _starts(settings)}
+    said = {"model": settings.model, "fixed": fixed, "bounds": bounds, **_searched(settings)}
     return {**given, "series": series, **said}
 
 
-def _starts(settings: FitSettings) -> dict[str, float]:
-    return dict(fixed_value(text, "--start") for text in settings.start)
+def _searched(settings: FitSettings) -> dict[str, Any]:
+    """From where to search, and what is known beforehand."""
+    starts = dict(fixed_value(text, "--start") for text in settings.start)
+    return {"starts": starts, "priors": dict(map(prior_of, settings.prior))}
 
 
 def _timed_frames(settings: FitSettings) -> tuple[list[Any], Any]:

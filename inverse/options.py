@@ -29,7 +29,7 @@ OF_MAPS = ("step", "wavelengths", "places")
 OF_SCANS = ("slit", "uncertainty")  # of spectral maps and streaks
 OF_SERIES = ("exposure", "scale")
 OPTICS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "decay",
-          "model", "fix", "bound", "start", "device", "decay_column", "time_unit", "skip", "curve",
+          "model", "fix", "bound", "start", "prior", "device", "decay_column", "time_unit", "skip", "curve",
           "irf_fwhm")  # fmt: skip
 OF_POWERS = ("images", "image_density", "decay_density", *OF_SERIES)
 OF_SPECTRA = ("spectral_map", "collection_fwhm", "step", "slit", "wavelengths", "places", "uncertainty", "temperature",
@@ -255,8 +255,8 @@ def whole(option: str, text: str) -> int:
     return int(text)
 
 
-def _with_error(text: str, option: str) -> tuple[str, str, str] | None:
-    """(value, error, unit) of a text that has an error, as typed; None for one that has none."""
+def _with_error(text: str, option: str, *, unit: bool = True) -> tuple[str, str, str] | None:
+    """(value, error, unit) of a text that has an error, as typed; None for one that has none; `unit`: it must have."""
     if digit := _IN_DIGITS.fullmatch(text):
         decimals = len(digit[1].partition(".")[2])
         return digit[1], f"{int(digit[2])}e-{decimals}", digit[3]
@@ -269,12 +269,12 @@ def _with_error(text: str, option: str) -> tuple[str, str, str] | None:
         lacking = "before" if _STARTS.match(first) is None else "after" if _STARTS.match(second) is None else "around"
         raise InputError(f'{option}: {text!r} has no number {lacking} ±; write it like "5.0 ± 0.1 ns"')
     value, own, error, inner, outer = found.groups()
-    unit = (outer or inner).strip()
-    if not unit:
+    common = (outer or inner).strip()
+    if unit and not common:
         raise InputError(f'{option}: no unit after ±; write it like "5.0 ± 0.1 ns"')
-    if own.strip() not in ("", unit):
+    if own.strip() not in ("", common):
         raise InputError(f'{option}: {text!r} has two units; write one behind both, as in "5.0 ± 0.1 ns"')
-    return value, error, unit
+    return value, error, common
 
 
 def number(option: str, text: str) -> float:
@@ -302,6 +302,17 @@ def fixed_value(text: str, option: str = "--fix") -> tuple[str, float]:
     if not equals:
         raise InputError(f'{option} {text!r} has no value; write it as {option} "background=1.5"')
     return name, _value(name, value, option)
+
+
+def prior_of(text: str) -> tuple[str, tuple[float, float]]:
+    """ "disorder=16 ± 1 meV" -> ("disorder", (16.0, 1.0))."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    parts = _with_error(value, f"--prior {name}", unit=FIXABLE.get(name) != "dimensionless") if equals else None
+    if parts is None:
+        raise InputError(f'--prior {text!r} is not NAME=VALUE ± ERROR; write it like --prior "lifetime=5.0 ± 0.1 ns"')
+    size, error, unit = (part.strip() for part in parts)
+    value, one = (_value(name, f"{text} {unit}".strip(), "--prior") for text in (size, "1"))
+    return name, (value, one * float(error))
 
 
 def bounds_of(text: str) -> tuple[str, tuple[float | None, float | None]]:

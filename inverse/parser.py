@@ -112,6 +112,8 @@ def _add_fit(parser: argparse.ArgumentParser, output: str = "excidiff-out") -> N
     fit.add_argument("--bound", action="append", default=[], metavar='"NAME=LOW..HIGH"', help=told)
     told = 'such as "lifetime=3 ns": from where to search as well, which no fit needs; may be repeated'
     fit.add_argument("--start", action="append", default=[], metavar='"NAME=VALUE"', help=told)
+    told = 'such as "disorder=16 ± 1 meV", known from another measurement and weighed with the data; may be repeated'
+    fit.add_argument("--prior", action="append", default=[], metavar='"NAME=VALUE ± ERROR"', help=told)
     told = "centre_x or centre_y of the images is that of the laser image; may be repeated"
     fit.add_argument("--tie", action="append", default=[], metavar="NAME", help=told)
     fit.add_argument("--model", choices=MODELS, help="default: the simplest that describes the data")

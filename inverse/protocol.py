@@ -24,6 +24,7 @@ from typing import Any
 
 from excidiff.inverse.files.noise import names_file
 from excidiff.inverse.files.toml import check_keys, read_toml
+from excidiff.inverse.options import FIXABLE
 from excidiff.inverse.settings import FitSettings
 from excidiff.solver.solution import InputError
 
@@ -144,8 +145,8 @@ def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parameters(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of each parameter, as the options fix, bound, start, tie and lifetime."""
-    fix, bound, begin, tie, found = [], [], [], [], {}
+    """What is said of each parameter, as the options fix, bound, start, prior, tie and lifetime."""
+    fix, bound, begin, prior, tie, found = [], [], [], [], [], {}
     for name, entry in _table(path, document.get("parameters", {}), "[parameters]").items():
         where = f"[parameters] {name}"
         about = _table(path, entry if isinstance(entry, dict) else {"value": entry}, where)
@@ -161,22 +162,27 @@ def _parameters(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
         elif "tie" in about:
             tie.append(name)
         elif "value" in about:
-            if name != "lifetime":
-                raise InputError(f"{path}: {where}: only a lifetime may be known with an error; fix it, or bound it")
-            found["lifetime"] = f"{about['value']}" if "error" not in about else _with_error(path, where, about)
+            text = about["value"] if "error" not in about else _with_error(path, where, about, FIXABLE.get(name))
+            if name == "lifetime":
+                found["lifetime"] = text
+            elif "error" in about:
+                prior.append(f"{name}={text}")
+            else:
+                raise InputError(f"{path}: {where}: a value without an error: give it one, or write fixed")
         elif "min" in about or "max" in about:
             bound.append(f"{name}={about.get('min', '')}..{about.get('max', '')}")
-    return found | {"fix": tuple(fix), "bound": tuple(bound), "start": tuple(begin), "tie": tuple(tie)}
+    lists = {"fix": fix, "bound": bound, "start": begin, "prior": prior, "tie": tie}
+    return found | {name: tuple(entries) for name, entries in lists.items()}
 
 
-def _with_error(path: Path, where: str, about: Mapping[str, str]) -> str:
+def _with_error(path: Path, where: str, about: Mapping[str, str], measure: str | None = None) -> str:
     """ "5 ± 0.1 ns" of "5 ns" and "0.1 ns"."""
     (value, unit), (error, other) = (about[key].partition(" ")[::2] for key in ("value", "error"))
-    if unit.strip() != other.strip() or not unit.strip():
+    if unit.strip() != other.strip() or not (unit.strip() or measure == "dimensionless"):
         raise InputError(
             f'{path}: {where}: give value and error in one unit, like {{value = "5 ns", error = "0.1 ns"}}'
         )
-    return f"{value} ± {error} {unit.strip()}"
+    return f"{value} ± {error} {unit.strip()}".strip()
 
 
 def _opened(path: Path, pattern: str) -> list[str]:

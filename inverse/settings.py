@@ -21,7 +21,7 @@ from excidiff.solver.solution import InputError
 
 FORMAT = "excidiff run 1"
 FILES = ("frames", "spectral_map", "irf", "laser", "psf", "landscape", "dark", "flat", "mask")
-LISTS = ("images", "decay", "fix", "bound", "start", "tie", "image_density", "decay_density")
+LISTS = ("images", "decay", "fix", "bound", "start", "prior", "tie", "image_density", "decay_density")
 DATA = ("images", "decay", "frames", "spectral_map")
 HEADER = "# A fit by excidiff. Run it again with:  excidiff rerun run.toml\n"
 
@@ -84,6 +84,7 @@ class FitSettings:
     fix: tuple[str, ...] = ()
     bound: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
+    prior: tuple[str, ...] = ()
     tie: tuple[str, ...] = ()
     interval: str = "fisher"
     draws: str | None = None

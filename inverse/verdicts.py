@@ -17,10 +17,29 @@ from excidiff.inverse.lifetimes import MeasuredDecay, lifetimes_in_words
 from excidiff.inverse.measure import Measured
 from excidiff.inverse.results.result import Estimate, Measurement
 from excidiff.inverse.results.wording import estimate_in_words as in_words
-from excidiff.inverse.results.wording import interval, unit_for_people
+from excidiff.inverse.results.wording import interval, label, unit_for_people, value_with_error
 
 LISTED = 4  # images that are named one by one when they go wrong
+TOLD = 0.02  # of the variance of what was known beforehand, which data must take away to have told of it
 MISMATCH = 0.05  # relative error of the spot's width for which its effect on L is told
+
+
+def on_priors(found: Mapping[str, Estimate], priors: Mapping[str, tuple[float, float]]) -> list[str]:
+    """What the data made of numbers that another measurement gave with an error."""
+    said = []
+    for name, (value, stderr) in priors.items():
+        entry = found.get(name)
+        if entry is None or entry.value is None or not entry.stderr:
+            continue
+        given = f"{label(name)} came from elsewhere as {value_with_error(value, stderr, entry.unit)}"
+        gained = stderr**2 - entry.stderr**2
+        if gained < TOLD * stderr**2:
+            said.append(f"{given}: these data tell no more of it, and its error is that of the other measurement.")
+            continue
+        z = abs(entry.value - value) / np.sqrt(gained)
+        held = "agree with it" if z < AT_ODDS else "contradict it, and the mean of both should not be believed"
+        said.append(f"{given}: these data {held} ({z:.1f} σ apart); both together give {in_words(entry)}.")
+    return said
 
 
 def on_gates(found: Mapping[str, Estimate]) -> list[str]:

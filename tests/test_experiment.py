@@ -277,6 +277,30 @@ def test_a_start_is_searched_from_as_well(laser, spots, monkeypatch):
     assert found.settings["starts"] == {"diffusion_length": 1.7, "centre_x": 0.05}
 
 
+def test_what_another_measurement_told_is_weighed(laser, spots):
+    """ln L of data and prior are both nearly normal: value and error are the weighted mean's to 3 % of the error.
+
+    A prior far wider than the data's error changes nothing and is said to; one far away is said to be contradicted.
+    """
+    plain = Experiment(images=spots[:1], laser=laser).fit().parameters["diffusion_length"]
+    stderr, middle = plain.stderr, plain.value + 2 * plain.stderr
+
+    def found(value, error):
+        return Experiment(images=spots[:1], laser=laser, priors={"diffusion_length": (value, error)}).fit()
+
+    both = found(middle, stderr)
+    length = both.parameters["diffusion_length"]
+    mean = np.exp(np.average(np.log([plain.value, middle]), weights=[plain.value**2, middle**2]))
+    assert length.stderr == pytest.approx(stderr / np.sqrt(2), rel=0.03)
+    assert abs(length.value - mean) < 0.03 * stderr
+    assert any("came from elsewhere" in verdict and "agree with it" in verdict for verdict in both.verdicts)
+    assert both.settings["priors"] == {"diffusion_length": [middle, stderr]}
+    far = found(plain.value + 20 * stderr, stderr)
+    assert any("contradict it" in verdict for verdict in far.verdicts)
+    sharp = found(plain.value, 0.05 * stderr)
+    assert any("these data tell no more of it" in verdict for verdict in sharp.verdicts)
+
+
 def test_gaussian_data_with_their_own_uncertainty(spots):
     """FAULTS 3: signed data with errors are fitted by χ²; goodness comes from it."""
     rng = np.random.default_rng(81)
@@ -316,6 +340,7 @@ def bad(spots, beside, **change):
         ({"noise": "white"}, "noise"),
         ({"fixed": {"backgroud": 0.0}}, "did you mean 'background'"),
         ({"fixed": {"diffusion_length": -1.0}}, "positive"),
+        ({"priors": {"diffusion_length": (0.4, 0.01)}}, "each would count it anew"),
         ({"starts": {"diffusion_length": 0.0}}, "started diffusion_length = 0.0"),
         ({"starts": {"background": 1.0}, "fixed": {"background": 1.0}}, "has a start, but is fixed"),
         ({"bounds": {"centre_x": (1.0, 0.0)}}, "lower must be less"),

@@ -95,6 +95,17 @@ def test_a_start_of_ones_own_is_tried_beside_the_best(series):
     assert found[-1][names.index("decay_scale")] != found[0][names.index("decay_scale")]
 
 
+def test_what_is_known_of_a_film_in_series_is_weighed(series):
+    """A prior of 2 % of annihilation is in the fit's precision, and a model without annihilation has none."""
+    priors = {"annihilation": (4e-4, 8e-6)}
+    told = Told((0.12, 0.0), (0.08, 0.0), {"annihilation": (4e-4, 0.02)})
+    own = Pulses(series, "annihilation", Constraints({}, {}, priors=priors), told)
+    index = own.names.index("annihilation")
+    assert own.knowledge.precision[index, index] == pytest.approx(0.02**-2)
+    assert own.knowledge.free[index]
+    assert Constraints({}, {}, priors=priors).without({"annihilation"}).priors == {}
+
+
 @pytest.mark.gate
 def test_the_simplest_film_that_describes_the_data_is_found(series):
     """No start values, no model: one lifetime is rejected, annihilation kept; every number within 3.5 errors."""

@@ -7,7 +7,7 @@ import pytest
 
 from excidiff.inverse import InputError, cli
 from excidiff.inverse.demo import Film, write_demo
-from excidiff.inverse.options import bounds_of
+from excidiff.inverse.options import bounds_of, prior_of
 from excidiff.inverse.protocol import read_protocol
 from excidiff.inverse.settings import LISTS, FitSettings
 
@@ -44,6 +44,8 @@ column = "counts"
 [parameters]
 diffusion_length = {start = "0.3 um", min = "0.1 um", max = "2 um"}
 centre_x = {fixed = "0 um"}
+centre_y = {value = "0.1 um", error = "0.02 um"}
+amplitude = {value = 3000, error = 100}
 """
 
 
@@ -68,6 +70,7 @@ def test_everything_arrives(tmp_path):
         fix=("centre_x=0 um",),
         bound=("diffusion_length=0.1 um..2 um",),
         start=("diffusion_length=0.3 um",),
+        prior=("centre_y=0.1 ± 0.02 um", "amplitude=3000 ± 100"),
     )
 
 
@@ -91,7 +94,7 @@ def test_a_lifetime_with_its_error(tmp_path):
         ('[parameters]\nlifetime = {start = "5 ns", fixed = "4 ns"}\n', "say one of fixed, tie"),
         ('[parameters]\nlifetime = {fixed = "5 ns", min = "1 ns"}\n', "say one of"),
         ('[parameters]\nlifetime = {value = "5 ns", error = "100 ps"}\n', "in one unit"),
-        ('[parameters]\ncentre_x = {value = "1 um", error = "0.1 um"}\n', "only a lifetime"),
+        ('[parameters]\ncentre_x = {value = "1 um"}\n', "a value without an error"),
         ("model = true\n", "must be a text"),
     ],
 )
@@ -116,6 +119,28 @@ def test_bounds_as_typed(text, expected):
 def test_bounds_that_are_none(text):
     with pytest.raises(InputError, match="--bound"):
         bounds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("disorder=16 ± 1 meV", ("disorder", (16.0, 1.0))),
+        ("diffusion_length = 300 +/- 5 nm", ("diffusion_length", (0.3, 0.005))),
+        ("lifetime=5.0(1) ns", ("lifetime", (5.0, 0.1))),
+        ("amplitude=3000 ± 100", ("amplitude", (3000.0, 100.0))),
+        ("centre_x=-0.1 ± 0.02 um", ("centre_x", (-0.1, 0.02))),
+    ],
+)
+def test_priors_as_typed(text, expected):
+    name, pair = prior_of(text)
+    assert name == expected[0]
+    assert pair == pytest.approx(expected[1])
+
+
+@pytest.mark.parametrize("text", ["lifetime", "lifetime=5 ns", "lifetime=5 ± 1", "disordr=16 ± 1 meV"])
+def test_priors_that_are_none(text):
+    with pytest.raises(InputError, match="--prior"):
+        prior_of(text)
 
 
 def test_a_fit_by_its_file(tmp_path):

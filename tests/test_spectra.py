@@ -266,6 +266,14 @@ def test_what_a_spectral_map_cannot_use_is_refused(scan, given, said):
         Experiment(spectral_map=scan, **given)
 
 
+def test_what_is_known_of_the_disorder_is_weighed(scan, found):
+    """A prior as sharp as the data, at their value: the error falls to 1/√2 of it, with 5 % for what bends."""
+    entry = found.parameters["disorder"]
+    optics = {"laser_fwhm": 0.15 * FWHM, "lifetime": (4.0, 0.04), "temperature": 295.0, "model": "relaxation"}
+    again = Experiment(spectral_map=scan, priors={"disorder": (entry.value, entry.stderr)}, **optics).fit()
+    assert again.parameters["disorder"].stderr == pytest.approx(entry.stderr / np.sqrt(2), rel=0.05)
+
+
 def test_relaxation_needs_spectra(tmp_path):
     with pytest.raises(InputError, match="only spectra against position tell it"):
         Experiment(model="relaxation")

@@ -7,7 +7,6 @@ itself, for where D or τ is hardly known and an error of L would not follow fro
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float64
@@ -63,11 +62,10 @@ def fit_by_length(
     noise: str,
     gates: Float64[np.ndarray, "F 2"],
 ) -> SpotFit:
-    """The same film by L and τ, starting from `found`; bounds of D do not hold here."""
+    """The same film by L and τ, starting from `found`; what was said of D does not hold here."""
     start = found.values.copy()
     start[0] = (start[0] + start[1]) / 2
-    bounds = {name: pair for name, pair in constraints.bounds.items() if name != "diffusivity"}
-    free, limits = replace(constraints, bounds=bounds), gate_limits(gates, found.value("width"))
+    free, limits = constraints.without({"diffusivity"}), gate_limits(gates, found.value("width"))
     return fit_spot(BY_LENGTH, images, start, noise, by_length_model, gates, known, free, limits=limits)
 
 

@@ -90,6 +90,7 @@ def knowledge_of(
         centre[index] = known.mean
         precision[np.ix_(index, index)] = known.precision
         free[index] = np.diagonal(known.covariance) > 0
+    centre, precision = constraints.weighed(names, centre, precision)
     fixed = dict(constraints.fixed)
     if rows == 1 and "centre_y" in names:  # the light through a slit does not tell where across it the spot lies
         fixed.setdefault("centre_y", 0.0)

@@ -4,9 +4,10 @@ The fit works with natural numbers of its own: the logarithm of what is positive
 as L), the plain value of centre and background. People see house units: µm, ns, µm²/ns, photons.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -71,18 +72,20 @@ class Constraints:
 
     fixed: name → value. bounds: name → (lower, upper), either None. tied: names of centre coordinates that
     the laser image shares with the others. starts: name → value from which a fit searches as well, beside where it
-    does by itself; the better of both is kept. Raises InputError for unknown names and impossible values.
+    does by itself; the better of both is kept. priors: name → (value, standard error), measured otherwise and weighed
+    with the data. Raises InputError for unknown names and impossible values.
     """
 
     fixed: Mapping[str, float]
     bounds: Mapping[str, tuple[float | None, float | None]]
     tied: tuple[str, ...] = ()
     starts: Mapping[str, float] = field(default_factory=dict)
+    priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def check(self, names: tuple[str, ...]) -> None:
         """Refuse names that are not among `names`, values that cannot be, and the same parameter constrained twice."""
         known = tuple(name for name in names if name not in OPTICAL)
-        for name in (*self.fixed, *self.bounds, *self.tied, *self.starts):
+        for name in (*self.fixed, *self.bounds, *self.tied, *self.starts, *self.priors):
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -93,8 +96,15 @@ class Constraints:
                 raise InputError(f"{name} is both fixed and bounded; choose one")
         for name, value in self.starts.items():
             _check_value(name, value, "started")
-            if name in self.fixed or name in self.tied:
-                raise InputError(f"{name} has a start, but is {'fixed' if name in self.fixed else 'tied'}; choose one")
+        for name, (value, stderr) in self.priors.items():
+            _check_value(name, value, "prior")
+            if not (np.isfinite(stderr) and stderr > 0):
+                raise InputError(f"prior {name} = {value:g} ± {stderr:g}: give a positive error, or fix it")
+        for what, names in (("a start", self.starts), ("a prior", self.priors)):
+            for name in names:
+                if name in self.fixed or name in self.tied:
+                    held = "fixed" if name in self.fixed else "tied"
+                    raise InputError(f"{name} has {what}, but is {held}; choose one")
         for name, (low, high) in self.bounds.items():
             low, high = _open(low, -np.inf), _open(high, np.inf)
             if np.isnan(low) or np.isnan(high) or not low < high:
@@ -117,7 +127,28 @@ class Constraints:
 
         bounds = {name: (moved(name, low), moved(name, high)) for name, (low, high) in self.bounds.items()}
         starts = {name: value - shift.get(name, 0.0) for name, value in self.starts.items()}
-        return replace(self, fixed=fixed, bounds=bounds, starts=starts)
+        priors = {name: (value - shift.get(name, 0.0), stderr) for name, (value, stderr) in self.priors.items()}
+        return replace(self, fixed=fixed, bounds=bounds, starts=starts, priors=priors)
+
+    def without(self, names: Collection[str]) -> "Constraints":
+        """The same, but nothing of `names`."""
+
+        def kept(said: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: value for name, value in said.items() if name not in names}
+
+        maps = {what: kept(getattr(self, what)) for what in ("fixed", "bounds", "starts", "priors")}
+        return replace(self, **maps)
+
+    def weighed(
+        self, names: tuple[str, ...], centre: Float64[np.ndarray, " P"], precision: Float64[np.ndarray, "P P"]
+    ) -> tuple[Float64[np.ndarray, " P"], Float64[np.ndarray, "P P"]]:
+        """(θ₀, Λ) of what is known beforehand, with the priors in it: of what is positive, log-normal ones."""
+        centre, precision = centre.copy(), precision.copy()
+        for name, (value, stderr) in self.priors.items():
+            index = names.index(name)
+            relative = stderr / value if kind(name) in POSITIVE else stderr
+            centre[index], precision[index, index] = inner(name, value), relative**-2.0
+        return centre, precision
 
     def starting(self, names: tuple[str, ...], start: Float64[np.ndarray, " P"]) -> list[Float64[np.ndarray, " P"]]:
         """`start`, and the same with the person's own values in it, where there are any."""

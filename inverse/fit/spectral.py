@@ -265,6 +265,7 @@ class _Search:
         free[SPECTRAL.index("centre_y")] = measured.y.size > 1
         if free[at]:
             precision[at, at] = 1 / self.known.covariance[0, 0]
+        middle, precision = self.constraints.weighed(SPECTRAL, middle, precision)
         for name, value in self.constraints.fixed.items():
             index = SPECTRAL.index(name)
             free[index], middle[index] = False, inner(name, value)
