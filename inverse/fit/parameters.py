@@ -100,11 +100,10 @@ class Constraints:
             _check_value(name, value, "prior")
             if not (np.isfinite(stderr) and stderr > 0):
                 raise InputError(f"prior {name} = {value:g} ± {stderr:g}: give a positive error, or fix it")
-        for what, names in (("a start", self.starts), ("a prior", self.priors)):
-            for name in names:
-                if name in self.fixed or name in self.tied:
-                    held = "fixed" if name in self.fixed else "tied"
-                    raise InputError(f"{name} has {what}, but is {held}; choose one")
+        for what, name in (*(("a start", name) for name in self.starts), *(("a prior", name) for name in self.priors)):
+            if name in self.fixed or name in self.tied:
+                held = "fixed" if name in self.fixed else "tied"
+                raise InputError(f"{name} has {what}, but is {held}; choose one")
         for name, (low, high) in self.bounds.items():
             low, high = _open(low, -np.inf), _open(high, np.inf)
             if np.isnan(low) or np.isnan(high) or not low < high:
