@@ -9,10 +9,12 @@ import numpy as np
 from excidiff.inverse.batch import overall_goodness
 from excidiff.inverse.derived import laser_measurement, width_estimate
 from excidiff.inverse.estimates import is_limit
+from excidiff.inverse.files.decays import Response
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.pulses import STEPS, Told
+from excidiff.inverse.fit.response import above_dark
 from excidiff.inverse.fit.shots import FILMS
 from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.trials import TRIED
@@ -32,10 +34,11 @@ METHODS = (
     "densities, by the maximum of the Poisson likelihood (Fisher scoring). The diffusion-recombination equation was "
     "solved for the round spot in Bessel modes, with local kinetics solved exactly in each of {steps} graded steps in "
     "time (sixth order by extrapolation); images are blurred by the PSF and integrated over pixels, decays over bins. "
-    "Scales between excitons and photons are {scale}. No start values were given: the fit was made from the best of "
-    "{tried} films spread over what could be. Errors are from the expected information at the optimum; where one "
+    "Scales between excitons and photons are {scale}. The fit was made from the best of {tried} films spread over what "
+    "could be{started}. Errors are from the expected information at the optimum; where one "
     "exceeds a tenth of its value, the interval is that of the profile likelihood."
 )
+SHARPER = 3.0  # times the photons of a decay, that its response must have for its own noise to be left out
 CLEAR = 6.0  # of BIC: odds of twenty to one
 SCALES = {
     "shared": "one for all data",
@@ -103,6 +106,7 @@ def answer_series(
             parameters["psf_fwhm"] = width_estimate(optics.psf, "fitted" if optics.psf_image else "given")
     laser = None if optics is None or optics.laser is None else laser_measurement(optics.laser)
     scale = SCALES[found.series.scale]
+    started = ", and from a start that was given" if settings.get("starts") else ", without start values"
     return FitResult(
         status="converged" if found.accepted else "partial",
         model=f"uniform film, single pulses of {len(found.series.shots)} densities, {WORDS[found.fit.model]}",
@@ -114,7 +118,7 @@ def answer_series(
         laser=laser,
         correlations=found.fit.correlation({name: name for name in found.parameters}),
         settings=settings,
-        methods=METHODS.format(model=WORDS[found.fit.model], steps=STEPS, tried=TRIED, scale=scale),
+        methods=METHODS.format(model=WORDS[found.fit.model], steps=STEPS, tried=TRIED, scale=scale, started=started),
     )
 
 
@@ -139,9 +143,27 @@ def on_powers(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[st
             "The lifetime is that of free excitons apart from the traps; the diffusion length is that at low density, "
             "with the traps taking part."
         )
+    said += _on_responses(found)
     if model == "annihilation":
         said.append("The annihilation, too, rests on the peak densities: it is in inverse proportion to them.")
     return said
+
+
+def _on_responses(found: MeasuredSeries) -> list[str]:
+    """Measured responses whose own noise, which no error here has in it, is not small beside that of their decays."""
+    noisy = [
+        shot.decay.file
+        for shot in found.series.shots
+        if shot.decay is not None
+        and isinstance(shot.decay.irf, Response)
+        and above_dark(shot.decay.irf.counts)[0].sum() < SHARPER * shot.decay.counts.sum()
+    ]
+    if not noisy:
+        return []
+    return [
+        f"The response of {', '.join(noisy)} holds fewer than {SHARPER:g} times the photons of the decay: its own "
+        "noise is not in the errors, which are too small for what rests on the rise of the light."
+    ]
 
 
 def _choice(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[str]:

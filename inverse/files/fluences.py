@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from excidiff.inverse.files.data import Image, check_same_pixels
-from excidiff.inverse.files.decays import Decay, Response
+from excidiff.inverse.files.decays import Decay
 from excidiff.solver.solution import InputError
 
 SAME = 1e-6  # relative difference below which two densities are those of one pulse
@@ -89,10 +89,6 @@ class FluenceSeries:
                 raise InputError(
                     f"{decay.file}: a fluence series is of single pulses; leave the period out if tails have died away "
                     f"after {decay.period:g} ns"
-                )
-            if isinstance(decay.irf, Response):
-                raise InputError(
-                    f"{decay.file}: a measured response is not used in a fluence series; give its width, irf_fwhm"
                 )
         _ = self.shots
 

@@ -106,7 +106,7 @@ def fit_decay(decay: Decay, *, components: int = 1) -> DecayFit:
     if not fits(decay, components):
         raise InputError(f"{decay.file}: {len(decay.time)} bins cannot tell {components} lifetimes")
     window = Window(float(decay.edges[0]), decay.width, len(decay.time), decay.period)
-    shape, raw = _shape(decay)
+    shape, raw = response_of(decay)
     shaped = (window.bins, shape is not None and shape.alike)
     model = _model(*shaped, components)
     seen = (window._replace(bins=0), None if shape is None else shape._replace(alike=False))
@@ -221,7 +221,7 @@ def _numbered(name: str, count: int) -> tuple[str, ...]:
     return (name,) if count == 1 else tuple(f"{name}_{k + 1}" for k in range(count))
 
 
-def _shape(decay: Decay) -> tuple[Shape | None, np.ndarray | None]:
+def response_of(decay: Decay) -> tuple[Shape | None, np.ndarray | None]:
     """The response, and where its own noise is known, its counts above the background, cut to where there are any."""
     if decay.irf is None:
         return None, None

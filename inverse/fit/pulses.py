@@ -12,15 +12,17 @@ import jax
 import numpy as np
 
 from excidiff.inverse.files.data import Image
-from excidiff.inverse.files.decays import Decay, Response
+from excidiff.inverse.files.decays import Decay, Histogram, Response
 from excidiff.inverse.files.fluences import FluenceSeries, Shot
+from excidiff.inverse.fit.decay import response_of
 from excidiff.inverse.fit.detector import detector_of
 from excidiff.inverse.fit.likelihood import Counts
 from excidiff.inverse.fit.optimise import Knowledge
 from excidiff.inverse.fit.parameters import Constraints, inner, kind
 from excidiff.inverse.fit.prediction import pixel_edges
 from excidiff.inverse.fit.problem import Problem
-from excidiff.inverse.fit.shots import Layout, Pixels, light_edges, names_of, series_model
+from excidiff.inverse.fit.response import above_dark, in_bins
+from excidiff.inverse.fit.shots import Layout, Pixels, Spline, light_edges, names_of, series_model
 from excidiff.inverse.fit.start import FWHM, Spot, find_spot
 from excidiff.solver.disc import round_radius
 from excidiff.solver.solution import InputError
@@ -71,7 +73,7 @@ class Pulses:
             decays=tuple(None if shot.decay is None else light_edges(shot.decay) for shot in self.shots),
             firsts=tuple(0.0 if shot.decay is None else float(shot.decay.edges[0]) for shot in self.shots),
             exposures=tuple(None if shot.image is None else exposure for shot in self.shots),
-            responses=tuple(0.0 if s.decay is None else _response(s.decay) / FWHM for s in self.shots),
+            responses=tuple(0.0 if shot.decay is None else _response(shot.decay) for shot in self.shots),
             scale=series.scale,
             even=series.uniform,
             quadratic=series.emission == "quadratic",
@@ -190,8 +192,8 @@ class Pulses:
         if what == "shift":
             shot = self.shots[int(number) - 1]
             assert shot.decay is not None
-            reach = 3 * _response(shot.decay) + 3 * shot.decay.width
-            middle = rise(shot.decay)
+            reach = 3 * (response_width(shot.decay) + shot.decay.width)
+            middle = arrival(shot.decay)
             lower[index], upper[index] = middle - reach, middle + reach
             return shot.decay.irf is not None
         return True
@@ -206,15 +208,37 @@ class Pulses:
         return shot.density, shot.error / shot.density
 
 
-def rise(decay: Decay) -> float:
+def rise(curve: Histogram) -> float:
     """When the light is half of its most, for the first time, ns."""
-    y = decay.counts - float(np.quantile(decay.counts, 0.02))
-    return float(decay.time[int(np.argmax(y > 0.5 * y.max()))])
+    y = curve.counts - float(np.quantile(curve.counts, 0.02))
+    return float(curve.time[int(np.argmax(y > 0.5 * y.max()))])
 
 
-def _response(decay: Decay) -> float:
-    """The FWHM of a decay's response, ns, 0 for none; a series takes no measured one."""
-    return 0.0 if decay.irf is None or isinstance(decay.irf, Response) else float(decay.irf)
+def arrival(decay: Decay) -> float:
+    """When the pulse came on the decay's axis, ns: where the light rises; with a measured response, after that does."""
+    return rise(decay) - (rise(decay.irf) if isinstance(decay.irf, Response) else 0.0)
+
+
+def response_width(decay: Decay) -> float:
+    """The FWHM of a decay's response, ns, 0 for none."""
+    if not isinstance(decay.irf, Response):
+        return float(decay.irf or 0.0)
+    y = above_dark(decay.irf.counts)[0]
+    return decay.irf.width * float(np.count_nonzero(y > 0.5 * y.max()))
+
+
+def _response(decay: Decay) -> float | Spline:
+    """What `Layout` holds of a decay's response."""
+    if not isinstance(decay.irf, Response):
+        return float(decay.irf or 0.0) / FWHM
+    shape, _ = response_of(decay)
+    found = None if shape is None else in_bins(shape, decay.width)
+    if found is None:
+        raise InputError(
+            f"{decay.file}: its bins of {decay.width:.3g} ns do not resolve the response {decay.irf.file}; give the "
+            "width of the response, irf_fwhm, or finer bins"
+        )
+    return Spline(float(found.start) / decay.width, tuple(float(weight) for weight in found.weights))
 
 
 def _spot(image: Image, narrowest: float) -> Spot:

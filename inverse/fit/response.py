@@ -110,6 +110,17 @@ def unresolved(start: float, width: float, counts: Float[np.ndarray, " I"]) -> S
     return gaussian_shape(sigma, centre) if sigma < RESOLVED * width else None
 
 
+def in_bins(shape: Shape, width: float) -> Shape | None:
+    """The same response as a spline of bins `width` wide from a multiple of it on; None if they do not resolve it."""
+    first = int(np.floor(float(shape.start) / width)) - 1
+    count = int(np.ceil((float(shape.start) + (len(shape.weights) + 2) * float(shape.width)) / width)) + 1 - first
+    counts = np.asarray(flash(0.0, shape, Window(first * width, width, count)))
+    if unresolved(first * width, width, counts) is not None:
+        return None
+    padded = np.pad(counts, TAPS)
+    return shape_of((first - TAPS) * width, width, padded, alike=True)
+
+
 def shown(rate, shift, shape: Shape | None, window: Window) -> Float[Array, " J"]:
     """The photons in each bin for one photon per period that decays with `rate` (1/ns), seen `shift` (ns) late."""
     if shape is None:

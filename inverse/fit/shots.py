@@ -34,20 +34,28 @@ FILMS = {
 EVEN = 1e6  # µm: the width of a spot that is even light
 
 
+class Spline(NamedTuple):
+    """A measured response: quadratic spline i begins `first` + i bins of the decay after the pulse, three bins long."""
+
+    first: float
+    weights: tuple[float, ...]
+
+
 class Layout(NamedTuple):
     """What is the same for every value of the parameters; hashable. Times in ns.
 
     model: of `FILMS`. decays: per pulse the edges of the bins of its light, from the pulse on, or None. firsts: where a
     decay's own bins begin on its axis. exposures: per pulse up to when its image integrates, or None. responses: per
-    pulse the σ of its decay's response; 0: none. scale: "shared", "kind" or "free", see `FluenceSeries`. even: whether
-    the laser's light is. quadratic: whether light goes with n². nodes, modes, steps: of the solver.
+    pulse the σ of its decay's Gaussian response, 0 for none, or a measured one. scale: "shared", "kind" or "free", see
+    `FluenceSeries`. even: whether the laser's light is. quadratic: whether light goes with n². nodes, modes, steps: of
+    the solver.
     """
 
     model: str
     decays: tuple[tuple[float, ...] | None, ...]
     firsts: tuple[float, ...]
     exposures: tuple[float | None, ...]
-    responses: tuple[float, ...]
+    responses: tuple[float | Spline, ...]
     scale: str
     even: bool
     quadratic: bool
@@ -217,13 +225,16 @@ def _decay(layout: Layout, parameters, at, k: int, light, tangents, films):
     edges = jnp.asarray(layout.decays[k])
     scale_at = at[scale_name(layout, "decay", k)]
     ground, shift = at[ground_name(layout, "decay", k)], at[f"shift_{k + 1}"]
-    scale, sigma = jnp.exp(parameters[scale_at]), layout.responses[k]
+    scale, response = jnp.exp(parameters[scale_at]), layout.responses[k]
     slopes = jnp.zeros((len(at), light.size))
     by_shift = jnp.zeros_like(light)
-    if sigma > 0:
+    if isinstance(response, Spline) or response > 0:
 
         def late(delay):
-            return pixel_weights(edges, edges - edges[0] + layout.firsts[k] - delay, jnp.asarray(sigma))
+            if isinstance(response, Spline):
+                width = (edges[-1] - edges[0]) / light.size
+                return _through(response, light.size, (layout.firsts[k] - delay) / width)
+            return pixel_weights(edges, edges - edges[0] + layout.firsts[k] - delay, jnp.asarray(response))
 
         matrix, moved = jax.jvp(late, (parameters[shift],), (jnp.ones_like(parameters[shift]),))
         by_shift = scale * (moved @ light)
@@ -232,6 +243,21 @@ def _decay(layout: Layout, parameters, at, k: int, light, tangents, films):
     bright = scale * light
     slopes = slopes.at[scale_at].set(bright).at[ground].set(1.0).at[shift].set(by_shift)
     return bright + parameters[ground], slopes
+
+
+def _through(response: Spline, count: int, first) -> Float[Array, "J J"]:
+    """What bin j shows of the light of bin m, even within it, where bins are counted from `first` after the pulse.
+
+    Light, spline and bin are boxes of one width folded into each other, five in all: a quartic B-spline of their
+    distance.
+    """
+    splines, place = len(response.weights), np.arange(count)
+    lags = jnp.arange(1 - count - (splines - 1), count) + first + 1 - response.first
+    signs = (1, -5, 10, -10, 5, -1)
+    boxes = sum(sign * jnp.maximum(lags - k, 0.0) ** 4 for k, sign in enumerate(signs)) / 24
+    boxes = jnp.where((lags > 0) & (lags < 5), boxes, 0.0)
+    kernel = jnp.convolve(jnp.asarray(response.weights), boxes, mode="valid")
+    return kernel[place[:, None] - place[None, :] + count - 1]
 
 
 def light_edges(decay: Decay) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from jaxtyping import Float64
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import Shot
 from excidiff.inverse.fit.parameters import kind
-from excidiff.inverse.fit.pulses import RANGES, Pulses, rise
+from excidiff.inverse.fit.pulses import RANGES, Pulses, arrival, rise
 from excidiff.inverse.fit.shots import FILMS, Layout, Pixels, ground_name, light_of, series_model
 
 TRIED = 384  # films that are held against the decays
@@ -97,7 +97,7 @@ def whole(pulses: Pulses, film: np.ndarray, scales: np.ndarray) -> Float64[np.nd
             assert spot is not None
             start[index] = spot.x if what == "centre_x" else spot.y
         elif what == "shift" and shot is not None and shot.decay is not None:
-            start[index] = 0.0 if shot.decay.irf is None else rise(shot.decay)
+            start[index] = 0.0 if shot.decay.irf is None else arrival(shot.decay)
         elif what.endswith("background"):
             start[index] = _ground(pulses, what, shot)
     return _lit(pulses, start)
