@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.batch import overall_goodness
+from excidiff.inverse.batch import failed, overall_goodness
 from excidiff.inverse.derived import laser_measurement, width_estimate
 from excidiff.inverse.estimates import is_limit
 from excidiff.inverse.files.decays import Response
@@ -96,9 +96,17 @@ def _for_model(constraints: Constraints, model: str) -> Constraints:
 
 
 def answer_series(
-    found: MeasuredSeries, tried: Sequence[MeasuredSeries], optics: Optics | None, settings: dict[str, Any]
+    found: MeasuredSeries,
+    tried: Sequence[MeasuredSeries],
+    optics: Optics | None,
+    settings: dict[str, Any],
+    unreadable: Sequence[tuple[int, str, str]] = (),
 ) -> FitResult:
-    """The result of a fluence series."""
+    """The result of a fluence series; `unreadable`: (place, file, reason) of images that are not in it."""
+    measurements = list(found.measurements)
+    for place, name, reason in sorted(unreadable):
+        measurements.insert(place, failed(name, reason))
+    left_out = [f"{name} is not in the fit: {reason}." for _, name, reason in unreadable]
     parameters = dict(found.parameters)
     if optics is not None:
         parameters["laser_fwhm"] = width_estimate(optics.source, "fitted" if optics.laser else "given")
@@ -108,12 +116,12 @@ def answer_series(
     scale = SCALES[found.series.scale]
     started = ", and from a start that was given" if settings.get("starts") else ", without start values"
     return FitResult(
-        status="converged" if found.accepted else "partial",
+        status="converged" if found.accepted and not unreadable else "partial",
         model=f"uniform film, single pulses of {len(found.series.shots)} densities, {WORDS[found.fit.model]}",
-        verdicts=tuple(on_powers(found, tried)),
+        verdicts=(*left_out, *on_powers(found, tried)),
         warnings=() if optics is None else optics.warnings,
         parameters=parameters,
-        measurements=found.measurements,
+        measurements=tuple(measurements),
         goodness=overall_goodness(found.measurements),
         laser=laser,
         correlations=found.fit.correlation({name: name for name in found.parameters}),

@@ -255,7 +255,7 @@ class Experiment:
             optics = None if self.series.uniform else self.optics()
             lifetime = given_number(self.lifetime, "lifetime")
             found, tried = fit_powers(self.series, self.model, self.constraints, optics, lifetime)
-            return answer_series(found, tried, optics, self.settings())
+            return answer_series(found, tried, optics, self.settings(), self.unreadable)
         alone = not self.images and self.spectral_map is None
         decays = measure_decays(self.decays, self._components(), progress if alone else None)
         decays, told = draw_decays(decays, self.intervals, progress if alone else None)

@@ -154,11 +154,18 @@ def _draws(settings: FitSettings) -> dict[str, Any]:
 
 def _powers(settings: FitSettings) -> dict[str, Any]:
     """Images and decays of several powers, and what is known of optics and film."""
-    images = [read_image(path, **image_options(settings)) for path in settings.images]
+    found = read_batch(settings.images, **image_options(settings))
     densities = {
         name: [density(f"--{name}-density", text) for text in getattr(settings, f"{name}_density")]
         for name in ("image", "decay")
     }
+    lost = [(place, entry) for place, entry in enumerate(found) if isinstance(entry, Unreadable)]
+    if len(lost) == len(found) > 0:
+        raise InputError(lost[0][1].reason)
+    images = [entry for entry in found if isinstance(entry, Image)]
+    if len(densities["image"]) == len(found):
+        for place, _ in reversed(lost):
+            del densities["image"][place]
     exposure = None if settings.exposure is None else quantity_of("--exposure", settings.exposure, "time")
     series = FluenceSeries(
         images=images,
@@ -172,7 +179,8 @@ def _powers(settings: FitSettings) -> dict[str, Any]:
     given = {name: value for name, value in _optics(settings).items() if name not in ("temperature", "collection_fwhm")}
     fixed, bounds = dict(map(fixed_value, settings.fix)), dict(map(bounds_of, settings.bound))
     said = {"model": settings.model, "fixed": fixed, "bounds": bounds, **_searched(settings)}
-    return {**given, "series": series, **said}
+    unreadable = [(place, _name(entry), entry.reason) for place, entry in lost]
+    return {**given, "series": series, "unreadable": unreadable, **said}
 
 
 def _searched(settings: FitSettings) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from excidiff.inverse.fit.pulses import Pulses, Told
 from excidiff.inverse.fit.response import Window, shown
 from excidiff.inverse.fit.shots import Layout, Pixels, Spline, names_of, series_model
 from excidiff.inverse.fit.trials import spread, starts
+from excidiff.inverse.job import build
 from excidiff.inverse.options import check_options
 from excidiff.inverse.settings import FitSettings
 from tests.photons import FWHM
@@ -205,6 +206,27 @@ def test_from_a_file_to_a_report(series, tmp_path, monkeypatch):
     assert main(["rerun", "out", "-o", "again"]) == 0
     twice = json.loads((tmp_path / "again" / "result.json").read_text())
     assert twice["parameters"] == document["parameters"]
+
+
+def test_one_torn_image_harms_no_other(series, tmp_path, monkeypatch):
+    """Of three images one cannot be read: the others keep their densities, and it is told of with its reason."""
+    monkeypatch.chdir(tmp_path)
+    names = [f"spot_{k}.csv" for k in range(3)]
+    for name, image in zip(names, series.images, strict=True):
+        np.savetxt(name, image.counts, fmt="%d", delimiter=",")
+    (tmp_path / names[1]).write_text("torn")
+    densities = {"image_density": tuple(f"{peak} /um^2" for peak in PEAKS), "laser_fwhm": "300 nm"}
+    given = {"images": tuple(names), "pixel_size": "100 nm", "gain": "1", "exposure": "20 ns", **densities}
+    asked = build(FitSettings(**given))
+    assert [image.name for image in asked.series.images] == [names[0], names[2]]
+    assert list(asked.series.image_densities) == [(PEAKS[0], 0.0), (PEAKS[2], 0.0)]
+    (place, name, reason), *more = asked.unreadable
+    assert (place, name, more) == (1, names[1], [])
+    assert "torn" in reason or names[1] in reason
+    for name in names:
+        (tmp_path / name).write_text("torn")
+    with pytest.raises(InputError, match=names[0]):
+        build(FitSettings(**given))
 
 
 def test_points_are_spread_evenly():
