@@ -205,6 +205,19 @@ def _compare(given: argparse.Namespace) -> int:
     return OK
 
 
+def _samples(given: argparse.Namespace) -> int:
+    from excidiff.inverse.samplescreen import show_samples
+    from excidiff.inverse.samplesjob import SAMPLE_FILES, samples_of
+
+    ours = {"overwrite": given.overwrite, "ours": tuple(SAMPLE_FILES)}
+    target = check_result_folder(given.output, **ours)
+    with result_folder(target, **ours) as folder:
+        found = samples_of(given.folders, given.names, given.quantity, folder)
+    show_samples(found)
+    terminal.show_files(Path(given.output), {name: told for name, told in SAMPLE_FILES.items() if told})
+    return OK
+
+
 def _rerun(given: argparse.Namespace) -> int:
     given_path = Path(given.run_file)
     file = given_path / "run.toml" if given_path.is_dir() else given_path
@@ -308,6 +321,7 @@ RUNS = {
     "map": _map,
     "plan": _plan,
     "compare": _compare,
+    "samples": _samples,
     "simulate": _simulate,
     "report": _report,
     "rerun": _rerun,

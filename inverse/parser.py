@@ -87,6 +87,16 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
 
 
+def _add_samples(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Compare samples by the results that excidiff fit wrote of the images of each."
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="the result of one sample's images; at least two")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="of the samples (default: those of the folders)")
+    told = "what is compared: a parameter that images have (default: %(default)s)"
+    parser.add_argument("--quantity", default="diffusion_length", metavar="NAME", help=told)
+    parser.add_argument("-o", "--output", default="excidiff-samples", metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier comparison")
+
+
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.description = "Fit every model that the data can be asked about; the options are those of excidiff fit."
     _add_fit(parser, "excidiff-compare")
@@ -136,6 +146,7 @@ COMMANDS = (
     ("map", "the trapping rate or the lifetime everywhere, from spots at many places", _add_map),
     ("plan", "what a measurement would tell before it is made", _add_plan),
     ("compare", "which of several models the data ask for", _add_compare),
+    ("samples", "whether samples differ, from the results of their images", _add_samples),
     ("simulate", "solve a film described in a TOML file", _add_simulate),
     ("report", "draw report and figures of a result again", _add_report),
     ("rerun", "run a recorded fit again and compare", _add_rerun),

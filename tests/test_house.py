@@ -37,10 +37,11 @@ fit.optics fit.landscape fit.film fit.colours fit.peaks fit.spectral fit.shots f
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
 results.scatter results.slit results.traces results.spectrum results.peaks results.page results.correlations
 results.panels results.record results.report results.result results.mapped results.mapfigure results.mapstore
-results.mappage
+results.mappage results.sampled results.samplefigure results.samplepage
 estimates measure batch derived lifetimes maps spectralmaps fluences verdicts answer answer_spectra answer_powers
 settings options checks intervals drawn account experiment compare rivals planning planfile planpage protocol
-machine job peaksjob mapfile mapjob section illumination filmfile simulation terminal demo doctor parser cli
+machine job peaksjob mapfile mapjob tails samples sampleverdicts samplesjob
+section illumination filmfile simulation terminal samplescreen demo doctor parser cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last
