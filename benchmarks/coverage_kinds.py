@@ -6,7 +6,7 @@ random numbers of its own, (kind, k). A laser's width that is given is measured 
 fitted by `Experiment.fit` with `--interval` fisher, profile (of lengths of images), bootstrap or nuts.
 
 A number is within 1 σ if its own number is (log of what is positive); an interval with an open end holds what lies on
-that side. Resumable; only all kinds together write the result.
+that side. Resumable; each kind is written as it is complete, beside those that are there.
 """
 
 import argparse
@@ -169,17 +169,18 @@ def main() -> None:
     start()  # as a command does: double precision, compiled programs kept
     sources = fingerprint(*SOURCES)
     options = {"interval": given.interval, "draws": given.draws}
-    summaries, cases = {}, {}
+    suffix = "" if given.interval == "fisher" else f"-{given.interval}"
+    path = RESULTS / f"coverage_kinds{suffix}.json"
     for name in given.kinds:
         way = {} if given.interval == "profile" and "image" not in name else options
         study = f"coverage-{given.interval}-{given.draws}-{name.replace(' ', '-')}"
-        cases[name] = run_cases(study, sources, range(given.cases), partial(run_case, name, way), _say)
-        summaries[name] = summarise(name, cases[name])
-        print(name, json.dumps(summaries[name], indent=1), flush=True)
-    if given.kinds == list(KINDS) and given.cases >= CASES:
-        record = {"sources": sources, "environment": environment(), **options, "summary": summaries, "cases": cases}
-        suffix = "" if given.interval == "fisher" else f"-{given.interval}"
-        write_json(RESULTS / f"coverage_kinds{suffix}.json", record)
+        cases = run_cases(study, sources, range(given.cases), partial(run_case, name, way), _say)
+        summary = summarise(name, cases)
+        print(name, json.dumps(summary, indent=1), flush=True)
+        if given.cases >= CASES:
+            found = json.loads(path.read_text()) if path.is_file() else {}
+            record = {"sources": sources, "environment": environment(), **options, "summary": summary, "cases": cases}
+            write_json(path, {**found, name: record})
 
 
 def _say(number: int, entry: dict) -> None:

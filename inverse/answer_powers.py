@@ -106,7 +106,8 @@ def answer_series(
     measurements = list(found.measurements)
     for place, name, reason in sorted(unreadable):
         measurements.insert(place, failed(name, reason))
-    left_out = [f"{name} is not in the fit: {reason}." for _, name, reason in unreadable]
+    told = {name: reason.removeprefix(f"{name}: ") for _, name, reason in sorted(unreadable)}
+    left_out = [f"{name} is not in the fit: {reason}." for name, reason in told.items()]
     parameters = dict(found.parameters)
     if optics is not None:
         parameters["laser_fwhm"] = width_estimate(optics.source, "fitted" if optics.laser else "given")
