@@ -41,13 +41,16 @@ def measure_all(
     noise: str,
     interval: str,
     landscape: Landscape | None = None,
+    ages: Float64[np.ndarray, "2 Q"] | None = None,
     progress: Progress | None = None,
 ) -> Batch:
     """Measure each image; one that cannot be fitted fails alone, with its reason. A single image raises instead."""
     measurements, measured = [], []
     for index, image in enumerate(images):
         try:
-            found = measure([image], optics, constraints, noise=noise, interval=interval, landscape=landscape)
+            found = measure(
+                [image], optics, constraints, noise=noise, interval=interval, landscape=landscape, ages=ages
+            )
         except (InputError, SolverError) as error:
             if len(images) == 1:
                 raise

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -27,9 +28,10 @@ from excidiff.inverse.fit.optics import Optics, noise_of, resolve_optics
 from excidiff.inverse.fit.parameters import GATED, STEADY, Constraints
 from excidiff.inverse.fit.shots import FILMS
 from excidiff.inverse.intervals import Intervals
-from excidiff.inverse.lifetimes import common_lifetime, measure_decays, with_lifetime
+from excidiff.inverse.lifetimes import common_lifetime, measure_decays, of_one_lifetime, with_lifetime
 from excidiff.inverse.measure import measure
 from excidiff.inverse.options import Model
+from excidiff.inverse.populations import beside, populations_of, with_populations
 from excidiff.inverse.results.result import Estimate, FitResult
 from excidiff.inverse.spectralmaps import MeasuredMap, measure_spectral_map
 from excidiff.inverse.verdicts import on_priors
@@ -199,10 +201,10 @@ class Experiment:
             given = said(self, but=("starts",))
             if given:
                 raise InputError(f"{' and '.join(given)} given, but no image: a decay alone has no use for it")
-        elif self.model == "mixture":
+        elif self.model == "mixture" and not self._may_mix:
             raise InputError(
-                "a mixture of lifetimes is fitted to decays alone in this version: leave the images out, or fit them "
-                "with the model 'free'"
+                "a mixture of lifetimes beside images is fitted to steady images of a flat film and one decay, with "
+                "intervals of Fisher's information: leave the rest out, or the images"
             )
         if self.decays and (self.lifetime is not None or "lifetime" in self.fixed):
             raise InputError("give either the lifetime or the decay that it is read from, not both")
@@ -265,19 +267,18 @@ class Experiment:
         if self.film is not None:
             optics = landscape_optics(optics)
         lifetime = common_lifetime(decays) if decays else lifetime_estimate(given_number(self.lifetime, "lifetime"))
+        populations = populations_of(decays) if self._may_mix else None
         if self.spectral_map is not None:
             return self._fit_map(optics, lifetime, decays, told, progress)
         noise, interval = noise_of(self.images[0], self.noise), self.intervals.simple
         if self.gates is None:
-            batch = measure_all(
-                self.images,
-                optics,
-                self.constraints,
-                noise=noise,
-                interval=interval,
-                landscape=self.film,
-                progress=progress,
-            )
+            measured = partial(measure_all, self.images, optics, self.constraints, noise=noise, interval=interval)
+            batch = measured(landscape=self.film, progress=progress)
+            if populations is not None:
+                batch, populations = beside(measured, batch, populations, asked=self.model == "mixture")
+            if populations is None and self.model is None:
+                decays = of_one_lifetime(decays)
+            lifetime = lifetime if populations is None else populations.lifetime
         else:
             gates = gate_pairs(self.gates, self.images)
             optics = replace(optics, known=with_lifetime(optics.known, lifetime))
@@ -286,6 +287,8 @@ class Experiment:
         batch, columns = draw_images(batch, self.intervals, progress, first=len(decays))
         asked = Asked(self.images, self.gates is None, self.film is None, noise, interval, self.unreadable)
         result = answer_images(asked, batch, optics, lifetime, decays, self.settings())
+        if populations is not None:
+            return finished(with_populations(result, batch, populations))
         return finished(with_diffusivity(result, told | columns, lifetime, self.seed))
 
     def optics(self) -> Optics:
@@ -328,7 +331,14 @@ class Experiment:
         """How many lifetimes; None: as many as it takes."""
         if self.model == "mixture":
             return self.components or 2
-        return 1 if self.images or self.spectral_map is not None or self.model == "free" else None
+        alone = not self.images and self.spectral_map is None
+        return None if self.model is None and (alone or self._may_mix) else 1
+
+    @property
+    def _may_mix(self) -> bool:
+        """Whether the images may be of the populations that a decay shows: steady, of a flat film, without draws."""
+        flat = self.landscape is None and self.spectral_map is None and self.gates is None
+        return flat and len(self.decays) == 1 and self.model != "free" and not self.intervals.random
 
     def settings(self) -> dict[str, Any]:
         """Everything that was asked for, as plain values."""

@@ -73,6 +73,11 @@ def _fewest(decay: Decay) -> MeasuredDecay:
     return best
 
 
+def of_one_lifetime(decays: Sequence[MeasuredDecay]) -> tuple[MeasuredDecay, ...]:
+    """The same decays, each with one lifetime, whether that describes it or not."""
+    return tuple(one if one.fit.components == 1 else measure_decay(one.decay, 1) for one in decays)
+
+
 def agreement(decays: Sequence[MeasuredDecay]) -> float | None:
     """The probability that decays of one lifetime each differ so much by chance; None where that cannot be asked."""
     found = _single(decays)

@@ -56,6 +56,16 @@ def steady_nodes(step: float = 0.45, left: float = -14.0, right: float = 3.3) ->
     return np.stack([nodes, weights / weights.sum()])
 
 
+def mixed_nodes(lifetimes: Float64[np.ndarray, " K"], shares: Float64[np.ndarray, " K"]) -> Float64[np.ndarray, "2 Q"]:
+    """Ages and weights of the photons of populations that live `lifetimes` and emit `shares`, in mean ages.
+
+    With them `steady` is the spot of all of them together, moving alike, for L = √(D Σ share τ).
+    """
+    ages, weights = steady_nodes()
+    relative = lifetimes / (shares @ lifetimes)
+    return np.stack([np.outer(relative, ages).ravel(), np.outer(shares, weights).ravel()])
+
+
 def gate_nodes(
     gates: Float[Array, "F 2"], diffusivity: Float[Array, ""], lifetime: Float[Array, ""], width: Float[Array, ""]
 ) -> tuple[Float[Array, "F Q"], Float[Array, "F Q"]]:

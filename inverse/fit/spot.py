@@ -109,10 +109,18 @@ def fit_gaussian(image: Image, noise: str, *, least_squares: bool = False, narro
     return found
 
 
-def fit_film(images: Sequence[Image], first: SpotFit, known: Known, constraints: Constraints, noise: str) -> SpotFit:
-    """Fit the steady uniform film to one image, starting from the Gaussian `first`."""
+def fit_film(
+    images: Sequence[Image],
+    first: SpotFit,
+    known: Known,
+    constraints: Constraints,
+    noise: str,
+    ages: Float64[np.ndarray, "2 Q"] | None = None,
+) -> SpotFit:
+    """Fit the steady uniform film to one image, starting from the Gaussian `first`; `ages` of several populations."""
     start = film_start(first, known)
-    return fit_spot(STEADY, images, start, noise, steady_model, prediction.steady_nodes(), known, constraints)
+    nodes = prediction.steady_nodes() if ages is None else ages
+    return fit_spot(STEADY, images, start, noise, steady_model, nodes, known, constraints)
 
 
 def film_start(first: SpotFit, known: Known) -> Float64[np.ndarray, " P"]:
