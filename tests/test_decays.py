@@ -165,9 +165,12 @@ def test_a_random_decay(components: int, kind: str):
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize(("components", "kind"), [(1, "measured"), (2, "measured"), (2, "gaussian")])
+@pytest.mark.parametrize(("components", "kind"), [(2, "measured"), (2, "gaussian")])
 def test_thirty_random_decays(components: int, kind: str):
-    """No start values, no settings: r.m.s. of the pulls within 1 ± 3/√(2N), N their number, none beyond 4.5."""
+    """No start values, no settings: r.m.s. of the pulls within 1 ± 3/√(2N), N their number, none beyond 4.5.
+
+    Of one lifetime thirty are in `test_gate_joint`.
+    """
     found = np.concatenate([fitted(seed, components, kind)[1] for seed in range(30)])
     assert np.abs(found).max() < 4.5
     assert abs(np.sqrt(np.mean(found**2)) - 1) < 3 / np.sqrt(2 * len(found)), found
