@@ -410,6 +410,7 @@ def test_every_public_name_is_there():
         _ = excidiff.inverse.nothing  # type: ignore[attr-defined]
 
 
+@pytest.mark.gate
 def test_decay_and_images_from_files(demo, tmp_path, capsys):
     """D, τ and L of the demonstration within 4 of their errors, no number given; the same again from run.toml."""
     images = [str(path) for path in sorted(demo.glob("spot_*.tif"))]

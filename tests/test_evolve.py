@@ -143,6 +143,7 @@ def dense_modes(film: Medium):
     return rates, lambda factors: operator.density((vectors @ (factors * modes)).reshape(GRID.shape))
 
 
+@pytest.mark.gate
 def test_tolerance_is_kept_over_a_landscape():
     """Frames and gates against every mode of the matrix decaying on its own; at 15 ns 6e-4 of the excitons are left."""
     rates, density = dense_modes(ROUGH)

@@ -90,6 +90,7 @@ def test_image_and_decay_together(spots):
     assert [entry.kind for entry in found.measurements] == ["image", "image", "decay"]
 
 
+@pytest.mark.gate
 def test_image_and_decay_that_disagree(spots):
     """A decay of two lifetimes beside an image fitted with one: no D, and a sentence that says why."""
     laser, images = spots
@@ -101,6 +102,7 @@ def test_image_and_decay_that_disagree(spots):
     assert said(found, "Image and decay disagree")
 
 
+@pytest.mark.gate
 def test_decays_that_differ():
     """Two of one film are averaged; two of two films are, too, but it is said."""
     other = {**ONE, "lifetimes": np.array([4.5])}

@@ -85,6 +85,7 @@ def test_derivatives_of_images_and_decays(model):
         assert np.abs(slope - slopes[index]).max() < 1e-6 * scale, name
 
 
+@pytest.mark.gate
 def test_a_start_of_ones_own_is_tried_beside_the_best(series):
     """The film that the decays like best with one number changed, its scales chosen anew; a bound holds it."""
     told = Told((0.12, 0.0), (0.08, 0.0))
