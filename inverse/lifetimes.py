@@ -255,7 +255,7 @@ def _structure(fit: DecayFit) -> float | None:
     A wrong law errs alike in many neighbouring bins, which their sums see long before the deviance of them all does.
     """
     apart = fit.own > (1 - SHARED) * fit.law
-    tail = np.flatnonzero((fit.flash < IN_RESPONSE * fit.flash.max()) & apart)
+    tail = np.flatnonzero((fit.flash <= IN_RESPONSE * fit.flash.max()) & apart)  # all, where the pulse came before
     if tail.size < 4 * BLOCKS:
         return None
     light = np.maximum(fit.expected[tail] - fit.value("background"), 0.0)

@@ -189,6 +189,17 @@ def test_the_simulated_film_decays(data: Path):
         assert abs(judged(fit)["z"]) < 3
 
 
+@pytest.mark.parametrize(("lifetimes", "told"), [([5.0], False), ([5.0, 2.5], True)])
+def test_a_tail_whose_pulse_lies_before_it(lifetimes, told: bool):
+    """A second lifetime that the deviance of all bins hardly sees shows in the sums of the light over blocks of them."""
+    edges = np.linspace(0.0, 40.0, 801)
+    light = sum(-np.diff(np.exp(-edges / tau)) * tau for tau in lifetimes)
+    counts = np.random.default_rng(5).poisson(3e4 * light / light.sum() + 3.0)
+    tests = judged(fit_decay(Decay(0.5 * (edges[1:] + edges[:-1]) + 3.0, counts), components=1))
+    assert abs(tests["z"]) < 5
+    assert (tests["structure_p"] < 1e-6) == told
+
+
 def test_the_background_of_a_response_is_found():
     """A tenth of the bins hold the peak; the rest a level of 3, known to √(3/900) = 0.06, and light by chance only."""
     random = np.random.default_rng(5)
