@@ -40,7 +40,7 @@ class MeasuredSeries:
     @cached_property
     def parameters(self) -> dict[str, Estimate]:
         """The film's numbers; found when asked for, as profiles of what is not sure are many fits."""
-        return _parameters(self.fit)
+        return _parameters(self.fit, profiled=self.accepted)
 
     @property
     def accepted(self) -> bool:
@@ -64,13 +64,16 @@ def measure_series(series: FluenceSeries, model: str, constraints: Constraints, 
     return MeasuredSeries(series, fit, measurements)
 
 
-def _parameters(fit: SeriesFit) -> dict[str, Estimate]:
-    """The film's numbers, and what follows from them."""
+def _parameters(fit: SeriesFit, *, profiled: bool) -> dict[str, Estimate]:
+    """The film's numbers, and what follows from them; `profiled`: what is not sure has the interval of its profile.
+
+    Under a model that does not describe the data a profile is as wrong as curvature is, and takes minutes.
+    """
     found = {}
     for name in FILMS[fit.model]:
         if fit.layout.even and name == "diffusivity":
             continue
-        found[name] = _told(fit, name)
+        found[name] = _told(fit, name) if profiled else estimate(fit, name)
     if fit.model == "saturable traps":
         found["trapping_rate"] = product(fit, {"capture": 1.0, "trap_density": 1.0}, "1/ns")
     if not fit.layout.even:
