@@ -66,8 +66,11 @@ def _fewest(decay: Decay) -> MeasuredDecay:
         more = measure_decay(decay, best.fit.components + 1)
         if best.fit.least - more.fit.least < WORTH:
             count = lifetimes_in_words(best.fit.components)
-            reason = f"{count} do not describe it, nor do more: check the instrument's response, the laser's period and"
-            reason = reason.replace("lifetime do not", "lifetime does not") + " the noise"
+            does = "do" if count.endswith("lifetimes") and not count.startswith("a ") else "does"
+            reason = (
+                f"{count} {does} not describe it, nor do more: check the instrument's response, the laser's period "
+            )
+            reason += "and the noise"
             return replace(best, measurement=replace(best.measurement, reason=reason))
         best = more
     return best
@@ -222,7 +225,7 @@ def _weights(fit: DecayFit) -> dict[str, Estimate]:
     """Shares of the photons, intervals symmetric in log w/(1 − w)."""
     shares, covariance = fit.weights
     found = {}
-    for number, (share, error) in enumerate(zip(shares, np.sqrt(np.diag(covariance)), strict=True), 1):
+    for number, (share, error) in enumerate(zip(shares, np.sqrt(np.maximum(np.diag(covariance), 0.0)), strict=True), 1):
         name = f"weight_{number}"
         told = f"photons_{number}" not in fit.blind and f"lifetime_{number}" not in fit.blind
         if not told or not 0 < share < 1 or not 0 < error < 1:
