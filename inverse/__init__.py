@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from excidiff.inverse.experiment import Experiment
+    from excidiff.inverse.files.absorption import Absorption, read_absorption
     from excidiff.inverse.files.data import Camera, Image
     from excidiff.inverse.files.decays import Decay, Response, read_decay, read_decays, read_response
     from excidiff.inverse.files.frames import read_frames, slit_frames
     from excidiff.inverse.files.labelled import Labelled, read_labelled
     from excidiff.inverse.files.readers import read_batch, read_image, read_images, read_map
+    from excidiff.inverse.files.scanfiles import read_raster_scan
+    from excidiff.inverse.files.scans import RasterScan
     from excidiff.inverse.files.spectra import SpectralMap, read_spectral_map
     from excidiff.inverse.files.streak import Streak, read_streak
     from excidiff.inverse.files.units import format_quantity, parse_quantity
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from excidiff.solver.solution import InputError, SolverError
 
 _HOMES = {
+    "Absorption": "excidiff.inverse.files.absorption",
     "Camera": "excidiff.inverse.files.data",
     "Decay": "excidiff.inverse.files.decays",
     "Estimate": "excidiff.inverse.results.result",
@@ -36,12 +40,14 @@ _HOMES = {
     "InputError": "excidiff.solver.solution",
     "Labelled": "excidiff.inverse.files.labelled",
     "Measurement": "excidiff.inverse.results.result",
+    "RasterScan": "excidiff.inverse.files.scans",
     "Response": "excidiff.inverse.files.decays",
     "SolverError": "excidiff.solver.solution",
     "SpectralMap": "excidiff.inverse.files.spectra",
     "Streak": "excidiff.inverse.files.streak",
     "format_quantity": "excidiff.inverse.files.units",
     "parse_quantity": "excidiff.inverse.files.units",
+    "read_absorption": "excidiff.inverse.files.absorption",
     "read_batch": "excidiff.inverse.files.readers",
     "read_decay": "excidiff.inverse.files.decays",
     "read_decays": "excidiff.inverse.files.decays",
@@ -50,6 +56,7 @@ _HOMES = {
     "read_images": "excidiff.inverse.files.readers",
     "read_labelled": "excidiff.inverse.files.labelled",
     "read_map": "excidiff.inverse.files.readers",
+    "read_raster_scan": "excidiff.inverse.files.scanfiles",
     "read_response": "excidiff.inverse.files.decays",
     "read_spectral_map": "excidiff.inverse.files.spectra",
     "read_streak": "excidiff.inverse.files.streak",
@@ -57,6 +64,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Absorption",
     "Camera",
     "Decay",
     "Estimate",
@@ -66,12 +74,14 @@ __all__ = [
     "InputError",
     "Labelled",
     "Measurement",
+    "RasterScan",
     "Response",
     "SolverError",
     "SpectralMap",
     "Streak",
     "format_quantity",
     "parse_quantity",
+    "read_absorption",
     "read_batch",
     "read_decay",
     "read_decays",
@@ -80,6 +90,7 @@ __all__ = [
     "read_images",
     "read_labelled",
     "read_map",
+    "read_raster_scan",
     "read_response",
     "read_spectral_map",
     "read_streak",

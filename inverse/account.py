@@ -61,6 +61,8 @@ def _of_map(experiment: Any) -> dict[str, Any]:
         "spectral_map_read": "; ".join(scan.notes),
         "collection_fwhm": experiment.collection_fwhm,
         "temperature": experiment.temperature,
+        "line": experiment.line,
+        "absorption": None if experiment.absorption is None else experiment.absorption.file,
         "model": experiment.model,
     }
 

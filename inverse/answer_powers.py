@@ -9,7 +9,7 @@ import numpy as np
 from excidiff.inverse.batch import failed, overall_goodness
 from excidiff.inverse.derived import laser_measurement, width_estimate
 from excidiff.inverse.estimates import is_limit
-from excidiff.inverse.files.decays import Response
+from excidiff.inverse.files.decays import Histogram, Response
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import Constraints
@@ -30,8 +30,8 @@ WORDS = {
     "saturable traps": "traps that fill",
 }
 METHODS = (
-    "All images and decays were fitted together with one film, {model}, after single Gaussian pulses of the given peak "
-    "densities, by the maximum of the Poisson likelihood (Fisher scoring). The diffusion-recombination equation was "
+    "All images and decays were fitted together with one film, {model}, after {pulses} of the given peak "
+    "densities, by the maximum of the {likelihood} (Fisher scoring). The diffusion-recombination equation was "
     "solved for the round spot in Bessel modes, with local kinetics solved exactly in each of {steps} graded steps in "
     "time (sixth order by extrapolation); images are blurred by the PSF and integrated over pixels, decays over bins. "
     "Scales between excitons and photons are {scale}. The fit was made from the best of {tried} films spread over what "
@@ -118,17 +118,49 @@ def answer_series(
     started = ", and from a start that was given" if settings.get("starts") else ", without start values"
     return FitResult(
         status="converged" if found.accepted and not unreadable else "partial",
-        model=f"uniform film, single pulses of {len(found.series.shots)} densities, {WORDS[found.fit.model]}",
+        model=f"uniform film, {_laser(found.series)} of {len(found.series.shots)} densities, {WORDS[found.fit.model]}",
         verdicts=(*left_out, *on_powers(found, tried)),
         warnings=() if optics is None else optics.warnings,
         parameters=parameters,
         measurements=tuple(measurements),
-        goodness=overall_goodness(found.measurements),
+        goodness=overall_goodness(found.measurements) | ({} if found.made is None else {"sampling": found.made}),
         laser=laser,
         correlations=found.fit.correlation({name: name for name in found.parameters}),
         settings=settings,
-        methods=METHODS.format(model=WORDS[found.fit.model], steps=STEPS, tried=TRIED, scale=scale, started=started),
+        methods=METHODS.format(
+            model=WORDS[found.fit.model],
+            pulses=_pulses(found.series),
+            likelihood=_likelihood(found.series),
+            steps=STEPS,
+            tried=TRIED,
+            scale=scale,
+            started=started,
+        ),
     )
+
+
+def _laser(series: FluenceSeries) -> str:
+    """The pulses in two words or three."""
+    return "single pulses" if series.period is None else f"pulses every {series.period:.4g} ns"
+
+
+def _pulses(series: FluenceSeries) -> str:
+    """The same for the methods."""
+    if series.period is None:
+        return "single Gaussian pulses"
+    return f"Gaussian pulses every {series.period:.4g} ns, once the film repeats from pulse to pulse,"
+
+
+def _likelihood(series: FluenceSeries) -> str:
+    """What was maximised, in words."""
+    data = (*series.images, *series.decays)
+    own = [one.uncertainty is not None for one in data]
+    words = "likelihood of Gaussian errors" if all(own) else "Poisson likelihood"
+    if any(own) and not all(own):
+        words += ", of data with errors of their own that of Gaussian ones"
+    if any(image.camera.excess_noise != 1 for image in series.images if image.uncertainty is None):
+        words += ", of a multiplying camera F² times that of counts/F²"
+    return words
 
 
 def on_powers(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[str]:
@@ -159,13 +191,18 @@ def on_powers(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[st
 
 
 def _on_responses(found: MeasuredSeries) -> list[str]:
-    """Measured responses whose own noise, which no error here has in it, is not small beside that of their decays."""
+    """Measured responses whose own noise, which no error here has in it, is not small beside that of their decays.
+
+    A bootstrap has it in, where it measured them again.
+    """
+    again = found.made is not None and found.made["method"] == "bootstrap"
     noisy = [
         shot.decay.file
         for shot in found.series.shots
         if shot.decay is not None
         and isinstance(shot.decay.irf, Response)
-        and above_dark(shot.decay.irf.counts)[0].sum() < SHARPER * shot.decay.counts.sum()
+        and not (again and shot.decay.irf.noise is not None)
+        and _worth(shot.decay.irf, above_dark(shot.decay.irf.counts)[0]) < SHARPER * _worth(shot.decay)
     ]
     if not noisy:
         return []
@@ -173,6 +210,12 @@ def _on_responses(found: MeasuredSeries) -> list[str]:
         f"The response of {', '.join(noisy)} holds fewer than {SHARPER:g} times the photons of the decay: its own "
         "noise is not in the errors, which are too small for what rests on the rise of the light."
     ]
+
+
+def _worth(curve: Histogram, light: np.ndarray | None = None) -> float:
+    """How many photons would be as sure as a curve, or as its `light`: Σ y, of data with errors Σ (y²/σ² − 1)."""
+    y = curve.counts if light is None else light
+    return float(y.sum() if curve.uncertainty is None else np.maximum((y / curve.uncertainty) ** 2 - 1, 0.0).sum())
 
 
 def _choice(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[str]:

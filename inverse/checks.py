@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from excidiff.inverse.files.data import Image
+from excidiff.inverse.fit.colours import LINES, names_asked
 from excidiff.inverse.fit.optics import Given
+from excidiff.inverse.fit.shots import FILMS
 from excidiff.inverse.options import MODELS
 from excidiff.solver.solution import InputError
 
@@ -46,8 +48,8 @@ def check_model(experiment: Any) -> None:
         near = get_close_matches(str(experiment.model), MODELS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(MODELS)}"
         raise InputError(f"model = {experiment.model!r}; {hint}")
-    if experiment.model == "relaxation" and experiment.spectral_map is None:
-        raise InputError('model = "relaxation": only spectra against position tell it; give a spectral map')
+    if experiment.model in ("relaxation", "reabsorption") and experiment.spectral_map is None:
+        raise InputError(f'model = "{experiment.model}": only spectra against position tell it; give a spectral map')
     if experiment.model in ("annihilation", "traps", "saturable traps") and experiment.series is None:
         raise InputError(
             f"model = {experiment.model!r}: only pulses of several powers tell it; give images or decays with the peak "
@@ -57,6 +59,9 @@ def check_model(experiment: Any) -> None:
         raise InputError('model = "landscape" without a landscape: ' + UNSEEN)
     if experiment.spectral_map is None and experiment.collection_fwhm is not None:
         raise InputError("collection_fwhm is of a spectral map's spectrometer, and no spectral map was given")
+    for name, plain in (("line", "gaussian"), ("absorption", None)):
+        if experiment.spectral_map is None and differs(getattr(experiment, name), plain):
+            raise InputError(f"{name} is of a spectral map, and no spectral map was given")
 
 
 def said(experiment: Any, but: Sequence[str] = ()) -> list[str]:
@@ -64,6 +69,57 @@ def said(experiment: Any, but: Sequence[str] = ()) -> list[str]:
     drawn = ("interval",) if experiment.intervals.random else ()
     names = [name for name in OF_IMAGES if name not in (*but, *drawn)]
     return [name for name in names if differs(getattr(experiment, name), OF_IMAGES[name])]
+
+
+def check_series(experiment: Any) -> None:
+    """What a fluence series needs beside it, and what it has no use for."""
+    given = said(experiment, but=OF_SERIES)
+    given += [name for name in ("images", "decays", "spectral_map", "components") if getattr(experiment, name)]
+    if given:
+        raise InputError(f"{' and '.join(given)} given: a fluence series has no use for it; fit the two apart")
+    if experiment.model is not None and experiment.model not in FILMS:
+        raise InputError(f"model = {experiment.model!r} of a fluence series; choose one of {', '.join(FILMS)}")
+    optics = [name for name in ("laser", "laser_fwhm") if getattr(experiment, name) is not None]
+    if len(optics) != (0 if experiment.series.uniform else 1):
+        raise InputError(
+            "give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=); of even light "
+            "neither"
+        )
+    for name in ("laser_fwhm", "psf_fwhm", "lifetime"):
+        given_number(getattr(experiment, name), name)
+    if experiment.lifetime is not None and ("lifetime" in experiment.fixed or "lifetime" in experiment.bounds):
+        raise InputError("the lifetime is given twice, by itself and fixed or bounded; choose one")
+    films = FILMS.values() if experiment.model is None else (FILMS[experiment.model],)
+    experiment.constraints.check(tuple(dict.fromkeys(name for film in films for name in film)))
+
+
+def check_map(experiment: Any) -> None:
+    """What a spectral map needs beside it, and what it has no use for."""
+    given = said(experiment, but=OF_MAPS)
+    given += ["images"] * bool(experiment.images) + ["components"] * (experiment.components is not None)
+    if given:
+        raise InputError(f"{' and '.join(given)} given: a spectral map has no use for it; fit the two apart")
+    if experiment.model == "mixture":
+        raise InputError("a mixture of lifetimes is fitted to decays alone; leave the spectral map out")
+    if (experiment.laser is None) == (experiment.laser_fwhm is None):
+        raise InputError("give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=)")
+    for name in ("laser_fwhm", "psf_fwhm", "lifetime", "collection_fwhm"):
+        given_number(getattr(experiment, name), name)
+    if experiment.temperature is not None and not 0 < experiment.temperature < np.inf:
+        raise InputError(f"temperature = {experiment.temperature!r}; give a positive number of K")
+    if experiment.decays and experiment.lifetime is not None:
+        raise InputError("give either the lifetime or the decay that it is read from, not both")
+    if experiment.line not in LINES:
+        raise InputError(f"line = {experiment.line!r}; choose one of {', '.join(LINES)}")
+    if experiment.model == "reabsorption" and experiment.absorption is None:
+        raise InputError(
+            'model = "reabsorption" needs the film\'s absorption at the colours of its emission: a table of wavelength '
+            'and absorption, absorption=read_absorption("alpha.csv"), --absorption FILE, absorption under [film]'
+        )
+    known = experiment.absorption is not None
+    if known:
+        experiment.absorption.at(experiment.spectral_map.edges)
+    experiment.constraints.check(names_asked(experiment.line, experiment.model, guiding=known))
 
 
 def given_number(number: float | tuple[float, float] | None, name: str) -> Given | None:

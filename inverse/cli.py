@@ -112,13 +112,14 @@ def _demo(given: argparse.Namespace) -> int:
 def _info(given: argparse.Namespace) -> int:
     from excidiff.inverse.files.decays import describe_decay
     from excidiff.inverse.files.readers import describe
+    from excidiff.inverse.files.scanfiles import describe_scan
 
     code = OK
     for place, path in enumerate(_expanded(given.files)):
         if place:
             terminal.say()
         try:
-            terminal.show_entries(describe_decay(path) or describe(path))
+            terminal.show_entries(describe_decay(path) or describe_scan(path) or describe(path))
         except InputError as error:
             terminal.complain(str(error))
             code = BAD_INPUT

@@ -117,11 +117,13 @@ def _deviances(problem: Problem, expected: np.ndarray) -> np.ndarray:
     photons, floor = (np.asarray(a, float).ravel() for a in (problem.counts.photons, problem.counts.floor))
     if problem.noise == "gaussian":
         return (photons - expected) ** 2 / (floor * problem.unit)
-    excess, found = float(problem.counts.excess), np.zeros(photons.size)
-    for level in np.unique(floor):  # a camera's read noise; a counter has none
-        here = floor == level
-        mean = np.maximum(expected[here], 1e-12 - 0.99 * level / excess)
-        found[here] = deviance(photons[here], mean, float(level), excess)
+    excess = np.broadcast_to(np.asarray(problem.counts.excess, float), problem.counts.photons.shape).ravel()
+    even = excess == 0  # numbers with errors of their own
+    found = np.where(even, (photons - expected) ** 2 / np.where(even, floor, 1.0), 0.0)
+    for level, factor in {*zip(floor[~even].tolist(), excess[~even].tolist(), strict=True)}:  # of camera and counter
+        here = ~even & (floor == level) & (excess == factor)
+        mean = np.maximum(expected[here], 1e-12 - 0.99 * level / factor)
+        found[here] = deviance(photons[here], mean, level, factor)
     return found
 
 

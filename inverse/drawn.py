@@ -20,6 +20,7 @@ from excidiff.inverse.fit.draws import Draws
 from excidiff.inverse.fit.fitted import Fitted
 from excidiff.inverse.fit.parameters import OPTICAL, outer
 from excidiff.inverse.fit.spot import SpotFit
+from excidiff.inverse.fluences import MeasuredSeries, followed
 from excidiff.inverse.intervals import Intervals, methods_of, warnings_of
 from excidiff.inverse.lifetimes import MeasuredDecay
 from excidiff.inverse.results.result import Estimate, FitResult, Measurement
@@ -28,7 +29,8 @@ from excidiff.solver.solution import SolverError
 
 ENDS = (2.5, 97.5)  # %
 RENAMED = {"shift": "irf_shift", "scatter": "scattered_light", "attempts": "attempts_per_lifetime"}
-OF_MAP, OF_LIFETIME = 10_000, 20_000  # places of random numbers, beyond those of images and decays
+OF_MAP, OF_LIFETIME, OF_POWERS = 10_000, 20_000, 30_000  # places of random numbers, beyond images and decays
+SERIES = "the fluence series"
 
 Columns = dict[str, Float64[np.ndarray, " N"]]
 
@@ -89,6 +91,24 @@ def draw_map(
     return replace(found, measurement=with_draws(found.measurement, columns, draws))
 
 
+def draw_series(found: MeasuredSeries, intervals: Intervals, progress: Progress | None = None) -> MeasuredSeries:
+    """A fluence series with errors from draws: one set for the film and the centres of all images."""
+    if not intervals.random:
+        return found
+    draws = intervals.of(found.fit, OF_POWERS, _inner(progress, 0, (found,), SERIES))
+    columns = columns_of(found.fit, draws)
+    columns |= followed(found.fit, columns)
+    drawn, entries = _replaced(found.parameters, columns), []
+    pulses = iter(k + 1 for k, shot in enumerate(found.series.shots) if shot.image is not None)
+    for entry in found.measurements:
+        if entry.kind == "image":
+            pulse = next(pulses)
+            own = {f"centre_{axis}": columns[f"centre_{axis}_{pulse}"] for axis in ("x", "y")}
+            entry = replace(entry, parameters=_replaced(entry.parameters, own))
+        entries.append(entry)
+    return replace(found, measurements=tuple(entries), drawn=drawn, made=draws.made)
+
+
 def with_diffusivity(result: FitResult, told: Columns, lifetime: Estimate, seed: int) -> FitResult:
     """The result of a steady image with D = L²/τ from draws of L and τ; `told`: what there is of them.
 
@@ -101,9 +121,11 @@ def with_diffusivity(result: FitResult, told: Columns, lifetime: Estimate, seed:
 
 def finished(result: FitResult) -> FitResult:
     """The result with methods and warnings that say how its draws were made, and how well."""
-    entries = result.measurements
-    methods = " ".join(part for part in (result.methods, methods_of(entries)) if part)
-    return replace(result, methods=methods, warnings=(*result.warnings, *warnings_of(entries)))
+    made = [(entry.file, entry.goodness["sampling"]) for entry in result.measurements if "sampling" in entry.goodness]
+    if "sampling" in result.goodness:
+        made.append((SERIES, result.goodness["sampling"]))
+    methods = " ".join(part for part in (result.methods, methods_of([one for _, one in made])) if part)
+    return replace(result, methods=methods, warnings=(*result.warnings, *warnings_of(made)))
 
 
 def with_draws(measurement: Measurement, columns: Mapping[str, np.ndarray], draws: Draws) -> Measurement:

@@ -13,20 +13,19 @@ from excidiff.inverse.answer import Asked, answer_decays, answer_images
 from excidiff.inverse.answer_powers import answer_series, fit_powers
 from excidiff.inverse.answer_spectra import answer_map, collection_known
 from excidiff.inverse.batch import Batch, Progress, measure_all
-from excidiff.inverse.checks import OF_MAPS, OF_SERIES, check_model, gate_pairs, given_number, said
+from excidiff.inverse.checks import check_map, check_model, check_series, gate_pairs, given_number, said
 from excidiff.inverse.derived import lifetime_estimate
-from excidiff.inverse.drawn import draw_decays, draw_images, draw_map, finished, with_diffusivity
+from excidiff.inverse.drawn import draw_decays, draw_images, draw_map, draw_series, finished, with_diffusivity
+from excidiff.inverse.files.absorption import Absorption
 from excidiff.inverse.files.data import Image, check_same_pixels
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.files.readers import Map
 from excidiff.inverse.files.spectra import SpectralMap
-from excidiff.inverse.fit.colours import SPECTRAL
 from excidiff.inverse.fit.film import landscape_optics
 from excidiff.inverse.fit.landscape import ROOM, Landscape, landscape_of
 from excidiff.inverse.fit.optics import Optics, noise_of, resolve_optics
 from excidiff.inverse.fit.parameters import GATED, STEADY, Constraints
-from excidiff.inverse.fit.shots import FILMS
 from excidiff.inverse.intervals import Intervals
 from excidiff.inverse.lifetimes import common_lifetime, measure_decays, of_one_lifetime, with_lifetime
 from excidiff.inverse.measure import measure
@@ -50,11 +49,13 @@ class Experiment:
     decay: one of the same film, or several, each with its instrument's response; with images it gives the lifetime.
     series: images and decays after pulses of several powers, fitted together; with it neither images nor decay.
     spectral_map: spectra against position of a spot in steady light; collection_fwhm: of the spot that the
-    spectrometer sees, µm at the sample. With a lifetime, or a decay, it gives D and the rate of relaxation.
+    spectrometer sees, µm at the sample. With a lifetime, or a decay, it gives D and the rate of relaxation. line: that
+    of a site, "gaussian" or "voigt". absorption: of the film along its plane, from `read_absorption`.
     model: "free", one lifetime, or "mixture", as many populations with lifetimes of their own as `components` (2), of
-    a decay alone; "relaxation": of a spectral map, excitons that sink in energy; "landscape": one lifetime over the
-    landscape that is given; of a series "free", "annihilation", "traps" that never fill, or "saturable traps". None:
-    the simplest that describes the data.
+    a decay alone; of a spectral map "relaxation", excitons that sink in energy, or "reabsorption", light guided along
+    the film and absorbed on its way, which needs the absorption; "landscape": one lifetime over the landscape that is
+    given; of a series "free", "annihilation", "traps" that never fill, or "saturable traps". None: the simplest that
+    describes the data.
     laser: an image of the laser through the same optics; or laser_fwhm: its FWHM at the sample (µm).
     psf: an image of a point, or psf_fwhm (µm), both at the colour of the emission.
     laser_wavelength, emission_wavelength: µm; the PSF of the laser is narrower by their ratio.
@@ -79,6 +80,8 @@ class Experiment:
     series: FluenceSeries | None = None
     spectral_map: SpectralMap | None = None
     collection_fwhm: Number | None = None
+    line: Literal["gaussian", "voigt"] = "gaussian"
+    absorption: Absorption | None = None
     model: Model | None = None
     components: int | None = None
     laser: Image | None = None
@@ -107,10 +110,10 @@ class Experiment:
         check_model(self)
         _ = self.intervals
         if self.series is not None:
-            self._check_series()
+            check_series(self)
             return
         if self.spectral_map is not None:
-            self._check_map()
+            check_map(self)
             return
         self._check_decays()
         if not self.images:
@@ -150,46 +153,6 @@ class Experiment:
         self.constraints.check(STEADY if self.gates is None else GATED)
         gate_pairs(self.gates, self.images)
         _ = self.film
-
-    def _check_series(self) -> None:
-        """What a fluence series needs beside it, and what it has no use for."""
-        assert self.series is not None
-        given = said(self, but=OF_SERIES) + ["interval"] * self.intervals.random
-        given += [name for name in ("images", "decays", "spectral_map", "components") if getattr(self, name)]
-        if given:
-            raise InputError(f"{' and '.join(given)} given: a fluence series has no use for it; fit the two apart")
-        if self.model is not None and self.model not in FILMS:
-            raise InputError(f"model = {self.model!r} of a fluence series; choose one of {', '.join(FILMS)}")
-        optics = [name for name in ("laser", "laser_fwhm") if getattr(self, name) is not None]
-        if len(optics) != (0 if self.series.uniform else 1):
-            raise InputError(
-                "give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=); of even light "
-                "neither"
-            )
-        for name in ("laser_fwhm", "psf_fwhm", "lifetime"):
-            given_number(getattr(self, name), name)
-        if self.lifetime is not None and ("lifetime" in self.fixed or "lifetime" in self.bounds):
-            raise InputError("the lifetime is given twice, by itself and fixed or bounded; choose one")
-        films = FILMS.values() if self.model is None else (FILMS[self.model],)
-        self.constraints.check(tuple(dict.fromkeys(name for film in films for name in film)))
-
-    def _check_map(self) -> None:
-        """What a spectral map needs beside it, and what it has no use for."""
-        given = said(self, but=OF_MAPS)
-        given += ["images"] * bool(self.images) + ["components"] * (self.components is not None)
-        if given:
-            raise InputError(f"{' and '.join(given)} given: a spectral map has no use for it; fit the two apart")
-        if self.model == "mixture":
-            raise InputError("a mixture of lifetimes is fitted to decays alone; leave the spectral map out")
-        if (self.laser is None) == (self.laser_fwhm is None):
-            raise InputError("give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=)")
-        for name in ("laser_fwhm", "psf_fwhm", "lifetime", "collection_fwhm"):
-            given_number(getattr(self, name), name)
-        if self.temperature is not None and not 0 < self.temperature < np.inf:
-            raise InputError(f"temperature = {self.temperature!r}; give a positive number of K")
-        if self.decays and self.lifetime is not None:
-            raise InputError("give either the lifetime or the decay that it is read from, not both")
-        self.constraints.check(SPECTRAL)
 
     def _check_decays(self) -> None:
         """What the decays ask of the rest."""
@@ -257,7 +220,8 @@ class Experiment:
             optics = None if self.series.uniform else self.optics()
             lifetime = given_number(self.lifetime, "lifetime")
             found, tried = fit_powers(self.series, self.model, self.constraints, optics, lifetime)
-            return answer_series(found, tried, optics, self.settings(), self.unreadable)
+            found = draw_series(found, self.intervals, progress)
+            return finished(answer_series(found, tried, optics, self.settings(), self.unreadable))
         alone = not self.images and self.spectral_map is None
         decays = measure_decays(self.decays, self._components(), progress if alone else None)
         decays, told = draw_decays(decays, self.intervals, progress if alone else None)
@@ -324,7 +288,9 @@ class Experiment:
             self.constraints,
             lifetime,
             temperature=ROOM if self.temperature is None else self.temperature,
-            relaxing=None if self.model is None else self.model == "relaxation",
+            model=self.model,
+            line=self.line,
+            absorption=self.absorption,
         )
 
     def _components(self) -> int | None:

@@ -1,5 +1,6 @@
 """A fluence series, measured: the film's numbers with errors or limits, each image and decay against its model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import sqrt
@@ -12,9 +13,8 @@ from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.blocks import UNLIKELY, structure
-from excidiff.inverse.fit.detector import Detector, detector_of
 from excidiff.inverse.fit.fluence import SeriesFit, fit_series
-from excidiff.inverse.fit.likelihood import goodness
+from excidiff.inverse.fit.laws import Reading, decay_reading, image_reading
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.pulses import Told
 from excidiff.inverse.fit.quality import BAD_FIT
@@ -31,16 +31,18 @@ TIED = 0.5  # correlation of two numbers of which one's error then tells nothing
 
 @dataclass(frozen=True, eq=False)
 class MeasuredSeries:
-    """A series with its fit under one model."""
+    """A series with its fit under one model; with errors from draws `drawn`, the film's numbers, and how, `made`."""
 
     series: FluenceSeries
     fit: SeriesFit
     measurements: tuple[Measurement, ...]
+    drawn: Mapping[str, Estimate] | None = None
+    made: Mapping[str, Any] | None = None
 
     @cached_property
     def parameters(self) -> dict[str, Estimate]:
         """The film's numbers; found when asked for, as profiles of what is not sure are many fits."""
-        return _parameters(self.fit, profiled=self.accepted)
+        return _parameters(self.fit, profiled=self.accepted) if self.drawn is None else dict(self.drawn)
 
     @property
     def accepted(self) -> bool:
@@ -143,27 +145,40 @@ def diffusion_length(fit: SeriesFit) -> Estimate:
 
     (VERIFICATION 17.) Its error is that of log L along all numbers in it.
     """
-    rate = 1 / fit.value("lifetime")
-    slopes = {"diffusivity": 0.5, "lifetime": 0.0}
-    lost = 0.0
-    if fit.model in ("traps", "saturable traps"):
-        linear = fit.model == "traps"
-        trapping = fit.value("trapping_rate") if linear else fit.value("capture") * fit.value("trap_density")
-        release, ending = fit.value("release"), 1 / fit.value("trap_lifetime")
-        share = ending / (release + ending)
-        lost = trapping * share
-        part = lost / (rate + lost)
-        for name in ("trapping_rate",) if linear else ("capture", "trap_density"):
-            slopes[name] = -0.5 * part
-        slopes["release"] = 0.5 * part * (1 - share)
-        slopes["trap_lifetime"] = 0.5 * part * (1 - share)
-    slopes["lifetime"] = 0.5 * rate / (rate + lost)
+    numbers = {name: fit.value(name) for name in FILMS[fit.model]}
+    rate, (lost, share) = 1 / numbers["lifetime"], _lost(fit.model, numbers)
+    part = lost / (rate + lost)
+    slopes = {"diffusivity": 0.5, "lifetime": 0.5 * rate / (rate + lost)}
+    if "release" in numbers:
+        slopes |= {name: -0.5 * part for name in ("trapping_rate", "capture", "trap_density") if name in numbers}
+        slopes |= dict.fromkeys(("release", "trap_lifetime"), 0.5 * part * (1 - share))
     _, variance = _slope_error(fit, slopes)
-    value = sqrt(fit.value("diffusivity") / (rate + lost))
+    value = sqrt(numbers["diffusivity"] / (rate + lost))
     if not variance > 0 or any(name in fit.blind for name in slopes):
         return Estimate(None, unit="um", identifiable=False, origin="derived")
     span = float(np.exp(NORMAL_95 * sqrt(variance)))
     return Estimate(value, value * sqrt(variance), (value / span, value * span), "um", origin="derived")
+
+
+def _lost(model: str, numbers: Mapping[str, Any]) -> tuple[Any, Any]:
+    """(the rate, 1/ns, at which empty traps take free excitons for good, the share of those caught that end there)."""
+    if "traps" not in model:
+        return 0.0, 1.0
+    linear, ending = model == "traps", 1 / numbers["trap_lifetime"]
+    trapping = numbers["trapping_rate"] if linear else numbers["capture"] * numbers["trap_density"]
+    share = ending / (numbers["release"] + ending)
+    return trapping * share, share
+
+
+def followed(fit: SeriesFit, numbers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What follows from the film's `numbers`, draw by draw."""
+    found = {}
+    if fit.model == "saturable traps":
+        found["trapping_rate"] = numbers["capture"] * numbers["trap_density"]
+    if not fit.layout.even:
+        rate = 1 / numbers["lifetime"] + _lost(fit.model, numbers)[0]
+        found["diffusion_length"] = np.sqrt(numbers["diffusivity"] / rate)
+    return found
 
 
 def judged(series: FluenceSeries, fit: SeriesFit) -> list[Measurement]:
@@ -180,38 +195,34 @@ def judged(series: FluenceSeries, fit: SeriesFit) -> list[Measurement]:
 
 
 def _image(image: Image, expected: np.ndarray, fit: SeriesFit, k: int, told: dict[str, Estimate]) -> Measurement:
-    detector = detector_of(image)
-    counts = np.where(image.mask, detector.photons(image), 0.0)
-    found = _held("image", image.name, counts, expected, image.mask, detector, IMAGE_BLOCKS, fit, k)
-    if found.reason is not None and not image.camera.gain_known:
+    found = _held("image", image.name, image_reading(image), expected, IMAGE_BLOCKS, fit, k)
+    if found.reason is not None and image.uncertainty is None and not image.camera.gain_known:
         hint = f"{found.reason}. The gain was not given: counts that are not photons look like this; give --gain"
         found = replace(found, reason=hint)
     return replace(found, parameters=told, pixel_size=image.spacing, window=window(image))
 
 
 def _decay(decay: Decay, expected: np.ndarray, fit: SeriesFit, k: int, told: dict[str, Estimate]) -> Measurement:
-    used, ends = np.ones(decay.counts.size, bool), {"t0": float(decay.edges[0]), "t1": float(decay.edges[-1])}
-    found = _held("decay", decay.file, decay.counts, expected, used, Detector(), DECAY_BLOCKS, fit, k)
+    ends = {"t0": float(decay.edges[0]), "t1": float(decay.edges[-1])}
+    found = _held("decay", decay.file, decay_reading(decay), expected, DECAY_BLOCKS, fit, k)
     return replace(found, parameters=told, window=ends)
 
 
-def _held(
-    kind: str, file: str, counts, expected, used, detector: Detector, blocks, fit: SeriesFit, k: int
-) -> Measurement:
+def _held(kind: str, file: str, read: Reading, expected, blocks, fit: SeriesFit, k: int) -> Measurement:
     """A measurement with its goodness; of all numbers fitted each one is charged an equal share."""
     share = int(fit.moving.sum()) / (len(fit.images) + len(fit.decays))
-    law = np.where(used, detector.excess * expected + detector.floor, 0.0)
+    counts, used, law = read.values, read.used, read.law(expected)
     away = np.where(used, counts - expected, 0.0)
     ground = fit.value(ground_name(fit.layout, kind, k))
     tests: dict[str, Any] = {
-        **goodness(counts[used], expected[used], detector, fitted=share).tests,
+        **read.held(expected, fitted=share).tests,
         "structure_p": structure(away, law, blocks, round(share)),
         "photons": float(counts.sum() - ground * used.sum()),
         "pixels": int(used.sum()),
         "masked": int((~used).sum()),
         "fitted": share,
     }
-    reason = _misfit(fit, tests)
+    reason = _misfit(fit, read, tests)
     return Measurement(
         kind=kind,
         file=file,
@@ -225,14 +236,15 @@ def _held(
     )
 
 
-def _misfit(fit: SeriesFit, tests: dict[str, Any]) -> str | None:
+def _misfit(fit: SeriesFit, read: Reading, tests: dict[str, Any]) -> str | None:
     if not fit.converged:
         return f"the fit did not converge in {fit.steps} steps"
     z, ratio, shape = tests["z"], tests["deviance_ratio"], tests["structure_p"]
     if abs(z) <= BAD_FIT and shape > UNLIKELY:
         return None
     if z < -BAD_FIT:
-        return f"the deviance is {ratio:.3g} times what the noise explains: the counts scatter less than photons can"
+        less = "the counts scatter less than photons can" if read.errors is None else "its uncertainties are too large"
+        return f"the deviance is {ratio:.3g} times what the noise explains: {less}"
     chance = p_in_words(min(shape, tests["p_value"]))
     return (
         f"the deviance is {ratio:.3g} times what the noise explains, or neighbours err alike ({chance}): the model "

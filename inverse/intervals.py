@@ -1,6 +1,6 @@
 """How errors and intervals are found: from the information, the profile likelihood, a bootstrap, or the posterior."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,6 @@ from excidiff.inverse.fit.draws import Draws, Progress
 from excidiff.inverse.fit.fitted import Fitted
 from excidiff.inverse.fit.sampling import nuts, require_numpyro
 from excidiff.inverse.options import INTERVALS
-from excidiff.inverse.results.result import Measurement
 from excidiff.inverse.results.wording import counted
 from excidiff.solver.solution import InputError
 
@@ -83,9 +82,8 @@ class Intervals:
         return nuts(fit.problem, fit.values, spread=fit.covariance, draws=draws, **given)
 
 
-def methods_of(measurements: Iterable[Measurement]) -> str:
-    """How the draws of these measurements were made, for the methods; empty where none were."""
-    made = [entry.goodness["sampling"] for entry in measurements if "sampling" in entry.goodness]
+def methods_of(made: Sequence[Mapping[str, Any]]) -> str:
+    """How all draws were made, see `Draws.made`, for the methods; empty where none were."""
     if not made:
         return ""
     told = (NUTS if made[0]["method"] == "nuts" else BOOTSTRAP).format(**made[0])
@@ -95,17 +93,14 @@ def methods_of(measurements: Iterable[Measurement]) -> str:
     return told + REST
 
 
-def warnings_of(measurements: Iterable[Measurement]) -> list[str]:
-    """What speaks against the draws of each measurement."""
+def warnings_of(draws: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """What speaks against the draws of each measurement, by its name and how they were made."""
     said = []
-    for entry in measurements:
-        made = entry.goodness.get("sampling")
-        if made is None:
-            continue
+    for name, made in draws:
         if made["method"] == "bootstrap":
             if made["failed"] > LOST * made["draws"]:
                 said.append(
-                    f"{entry.file}: {made['failed']} of {counted(made['draws'], 'replicate')} could not be fitted and "
+                    f"{name}: {made['failed']} of {counted(made['draws'], 'replicate')} could not be fitted and "
                     "are left out of the intervals, which may be too narrow."
                 )
             continue
@@ -118,7 +113,7 @@ def warnings_of(measurements: Iterable[Measurement]) -> list[str]:
             found.append(f"there are only {made['effective_draws'] or 0:.0f} effective draws")
         if found:
             said.append(
-                f"{entry.file}: {' and '.join(found)}: do not trust the intervals to better than a tenth of the error; "
+                f"{name}: {' and '.join(found)}: do not trust the intervals to better than a tenth of the error; "
                 "give more draws, and look whether the data determine all that was fitted."
             )
     return said

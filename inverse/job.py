@@ -9,6 +9,7 @@ import numpy as np
 
 from excidiff.inverse.batch import Progress
 from excidiff.inverse.experiment import Experiment
+from excidiff.inverse.files.absorption import read_absorption
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.decays import Decay, Response, read_decay, read_response
 from excidiff.inverse.files.fluences import FluenceSeries
@@ -222,6 +223,8 @@ def _spectra(settings: FitSettings) -> dict[str, Any]:
     return {
         **given,
         "spectral_map": spectra,
+        "line": settings.line,
+        "absorption": None if settings.absorption is None else read_absorption(settings.absorption),
         "fixed": fixed,
         "bounds": dict(bounds_of(text) for text in settings.bound),
     }

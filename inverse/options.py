@@ -17,7 +17,9 @@ QUANTITIES = {
     "temperature": "temperature",
     "collection_fwhm": "fwhm",
 }
-Model = Literal["free", "mixture", "relaxation", "landscape", "annihilation", "traps", "saturable traps"]
+Model = Literal[
+    "free", "mixture", "relaxation", "reabsorption", "landscape", "annihilation", "traps", "saturable traps"
+]
 MODELS: tuple[str, ...] = get_args(Model)
 OF_INSTRUMENT = ("irf", "irf_fwhm", "period", "decay_column", "time_unit", "skip", "curve", "bands")
 INTERVALS = ("fisher", "profile", "bootstrap", "nuts")
@@ -25,15 +27,15 @@ OF_DRAWS = ("interval", "draws", "seed")
 OF_DECAYS = ("decay", *OF_INSTRUMENT, *OF_DRAWS, "uncertainty", "start", "model", "components", "device")
 IN_TIME = {"irf_fwhm": "response", "period": "period", "frame_time": "time"}  # options of decays and frames
 TIMELESS = (".tif", ".tiff", ".npy", ".npz", ".csv", ".txt")  # files that have no axis of time
-OF_MAPS = ("step", "wavelengths", "places")
+OF_MAPS = ("step", "wavelengths", "places", "line", "absorption")
 OF_SCANS = ("slit", "uncertainty")  # of spectral maps and streaks
 OF_SERIES = ("exposure", "scale")
 OPTICS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "decay",
           "model", "fix", "bound", "start", "prior", "device", "decay_column", "time_unit", "skip", "curve",
           "irf_fwhm")  # fmt: skip
-OF_POWERS = ("images", "image_density", "decay_density", *OF_SERIES)
-OF_SPECTRA = ("spectral_map", "collection_fwhm", "step", "slit", "wavelengths", "places", "uncertainty", "temperature",
-              "irf", "period", "interval", "draws", "seed")  # fmt: skip
+OF_POWERS = ("images", "image_density", "decay_density", "irf", "period", *OF_SERIES, *OF_DRAWS)
+OF_SPECTRA = ("spectral_map", "collection_fwhm", "line", "absorption", "step", "slit", "wavelengths", "places",
+              "uncertainty", "temperature", "irf", "period", "interval", "draws", "seed")  # fmt: skip
 OF_CAMERA = ("pixel_size", "gain", "offset", "read_noise", "excess_noise", "dark", "flat", "mask", "region",
              "saturation")  # fmt: skip
 WITH_ERROR = ("laser_fwhm", "psf_fwhm", "collection_fwhm", "lifetime")  # whose errors are carried on
@@ -53,6 +55,9 @@ FIXABLE = {
     "trap_lifetime": "lifetime",
     "disorder": "energy",
     "linewidth": "energy",
+    "lorentzian": "energy",
+    "outcoupling": "absorption",
+    "guiding_loss": "absorption",
     "band_centre": "energy",
     "trap_band_centre": "energy",
     "trap_band_width": "energy",
@@ -80,6 +85,8 @@ OPTIONS = {
     "spectra against position": (
         ("spectral-map", "FILE", "a table with both axes' units in its corner, or .hspy, .nc, .dm4, … with axes"),
         ("collection-fwhm", "LENGTH", "of the spot that the spectrometer sees, at the sample"),
+        ("line", "WHICH", "of a site: gaussian (default), or voigt, with wings"),
+        ("absorption", "FILE", 'of the film, a table "wavelength_nm,absorption_per_cm", for --model reabsorption'),
         ("step", "LENGTH", "the cell along the scan that a place stands for (default: the places' distance)"),
         ("slit", "LENGTH", "its width across a line (default: as good as none); of a streak that of its slit"),
         ("wavelengths", "FROM..TO", 'the part to use, such as "500..540 nm" or "2.3..2.5 eV"'),

@@ -32,7 +32,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "excitation": ("laser", "laser_fwhm", "laser_wavelength", "period", "pulse", "exposure"),
     "optics": ("psf", "psf_fwhm", "emission_wavelength", "pixel_size"),
     "camera": ("gain", "offset", "read_noise", "excess_noise", "dark", "flat", "mask", "region", "saturation"),
-    "film": ("landscape", "temperature"),
+    "film": ("landscape", "temperature", "absorption"),
     "detection": ("background", "noise", "scale"),
     "intervals": ("interval", "draws", "seed"),
 }
@@ -41,12 +41,12 @@ KINDS: dict[str, tuple[str, ...]] = {
     "image": ("file", *DENSITIES),
     "frames": ("file", "frame_time", "pulse_time", "slit", "uncertainty"),
     "decay": ("file", *DENSITIES, "irf", "irf_fwhm", "column", "time_unit", "skip", "curve", "bands", "uncertainty"),
-    "spectral_map": ("file", "collection_fwhm", "step", "slit", "wavelengths", "places", "uncertainty"),
+    "spectral_map": ("file", "collection_fwhm", "line", "step", "slit", "wavelengths", "places", "uncertainty"),
 }
 ALONE = ("frames", "spectral_map")  # of which a fit has one
 RANGE = ("start", "min", "max")
 ABOUT = (*RANGE, "fixed", "tie", "value", "error")
-PATHS = ("laser", "psf", "dark", "flat", "mask", "landscape", "irf", "file")
+PATHS = ("laser", "psf", "dark", "flat", "mask", "landscape", "absorption", "irf", "file")
 RENAMED = {"column": "decay_column"}
 LATER = ("raster_scan",)
 

@@ -22,6 +22,11 @@ from excidiff.inverse.results.storage import write_text
 from excidiff.inverse.results.wording import probability
 from excidiff.solver.solution import InputError
 
+MECHANISMS = {
+    "free": "the same spectrum everywhere",
+    "relaxation": "energy relaxation among sites",
+    "reabsorption": "light absorbed again on its way along the film",
+}
 HEAD = ("model", "numbers", "ΔAIC", "ΔBIC", "Δ predictive deviance", "structure p", "")
 CAPTION = (
     "Differences to the best of each column. Predictive deviance: of pixels or bins that the fit had not seen, in "
@@ -79,7 +84,8 @@ class Comparison:
 def compare(experiment: Experiment, progress: Progress | None = None) -> Comparison:
     """Fit every model that the data can be asked about, and hold them against each other.
 
-    Of a fluence series all films, of decays one to three lifetimes, of a spectral map with and without relaxation.
+    Of a fluence series all films, of decays one to three lifetimes, of a spectral map with and without relaxation, and
+    with light absorbed again where the absorption is known.
     Raises InputError for data that one model alone describes.
     """
     with jax.enable_x64(True):
@@ -96,7 +102,8 @@ def _candidates(experiment: Experiment) -> list[Callable[[], Candidate]]:
     if experiment.series is not None:
         return [partial(_film, experiment, name) for name in FILMS]
     if experiment.spectral_map is not None:
-        return [partial(_map, experiment, name) for name in ("free", "relaxation")]
+        absorbing = ("reabsorption",) if experiment.absorption is not None else ()
+        return [partial(_map, experiment, name) for name in ("free", "relaxation", *absorbing)]
     return [partial(_lifetimes, experiment, count) for count in range(1, MOST + 1)]
 
 
@@ -111,8 +118,7 @@ def _film(experiment: Experiment, name: str) -> Candidate:
 
 def _map(experiment: Experiment, name: str) -> Candidate:
     found = replace(experiment, model=name).measured_map()
-    words = "energy relaxation among sites" if found.fit.relaxing else "the same spectrum everywhere"
-    return Candidate(name, words, (found.fit,), (found.measurement,))
+    return Candidate(name, MECHANISMS[name], (found.fit,), (found.measurement,))
 
 
 def _lifetimes(experiment: Experiment, count: int) -> Candidate:

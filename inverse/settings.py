@@ -20,7 +20,7 @@ from excidiff.inverse.results.storage import write_text
 from excidiff.solver.solution import InputError
 
 FORMAT = "excidiff run 1"
-FILES = ("frames", "spectral_map", "irf", "laser", "psf", "landscape", "dark", "flat", "mask")
+FILES = ("frames", "spectral_map", "absorption", "irf", "laser", "psf", "landscape", "dark", "flat", "mask")
 LISTS = ("images", "decay", "fix", "bound", "start", "prior", "tie", "image_density", "decay_density")
 DATA = ("images", "decay", "frames", "spectral_map")
 HEADER = "# A fit by excidiff. Run it again with:  excidiff rerun run.toml\n"
@@ -53,6 +53,8 @@ class FitSettings:
     scale: str | None = None
     spectral_map: str | None = None
     collection_fwhm: str | None = None
+    line: str | None = None
+    absorption: str | None = None
     step: str | None = None
     slit: str | None = None
     wavelengths: str | None = None

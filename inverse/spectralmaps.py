@@ -8,8 +8,10 @@ import numpy as np
 
 from excidiff.inverse.derived import diffusivity_estimate
 from excidiff.inverse.estimates import estimate, is_limit, searched
+from excidiff.inverse.files.absorption import Absorption
 from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.blocks import UNLIKELY, structure
+from excidiff.inverse.fit.colours import LINES
 from excidiff.inverse.fit.detector import Detector
 from excidiff.inverse.fit.landscape import ROOM
 from excidiff.inverse.fit.likelihood import goodness, goodness_of_squares
@@ -18,6 +20,8 @@ from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.peaks import reduce_spectra
 from excidiff.inverse.fit.quality import BAD_FIT
 from excidiff.inverse.fit.spectral import SpectralFit, fit_spectral_map
+from excidiff.inverse.fit.spectralsearch import LOST, MOST_LOST, MOST_OUT, OUT, WINGLESS
+from excidiff.inverse.fit.spectrograph import field_of
 from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.results.result import Estimate, Measurement
@@ -57,13 +61,16 @@ def measure_spectral_map(
     lifetime: Estimate,
     *,
     temperature: float = ROOM,
-    relaxing: bool | None = None,
+    model: str | None = None,
+    line: str = "gaussian",
+    absorption: Absorption | None = None,
 ) -> MeasuredMap:
     """Fit a map; `known`: the width of laser ⊗ collection spot; `lifetime` turns L and ν τ into D and ν.
 
-    Raises InputError for what cannot be fitted.
+    model, line, absorption: see `fit_spectral_map`. Raises InputError for what cannot be fitted.
     """
-    fit = fit_spectral_map(spectral_map, known, constraints, temperature=temperature, relaxing=relaxing)
+    film = {"temperature": temperature, "model": model, "line": line, "absorption": absorption}
+    fit = fit_spectral_map(spectral_map, known, constraints, **film)
     tests = judged(fit)
     reason = _misfit(fit, tests)
     whole = spectral_map.counts.shape[0] > 1
@@ -74,7 +81,7 @@ def measure_spectral_map(
         file=spectral_map.file,
         status="fitted" if reason is None else "flagged",
         reason=reason,
-        parameters=_parameters(fit, lifetime, sized=spectral_map.step > 0 and spectral_map.slit > 0),
+        parameters=_parameters(fit, lifetime, spectral_map),
         goodness=tests,
         counts=fit.counts.reshape(shape),
         model=fit.expected.reshape(shape),
@@ -86,31 +93,52 @@ def measure_spectral_map(
     return MeasuredMap(spectral_map, measurement, fit, temperature)
 
 
-def _parameters(fit: SpectralFit, lifetime: Estimate, *, sized: bool) -> dict[str, Estimate]:
+def _parameters(fit: SpectralFit, lifetime: Estimate, spectral_map: SpectralMap) -> dict[str, Estimate]:
     """Everything that the map tells, by the names of results."""
     width = fit.value("width")
     ends = (POINTLIKE * width, ENDLESS * width)
     length = searched(fit, "diffusion_length", "fisher", natural=(0.02 * width, np.inf), ends=ends)
     found = {"diffusion_length": length, "diffusivity": diffusivity_estimate(length, lifetime), "lifetime": lifetime}
     if fit.relaxing:
-        line = fit.value("linewidth")
-        ends = (POINTLIKE * line, 6.0 * line)
+        ends = (POINTLIKE * fit.band, 6.0 * fit.band)
         attempts = searched(fit, "attempts", "fisher", natural=(2e-3, 5e4), ends=(2e-3, 5e4))
-        found["disorder"] = searched(fit, "disorder", "fisher", natural=(0.02 * line, 2 * line), ends=ends)
+        found["disorder"] = searched(fit, "disorder", "fisher", natural=(0.02 * fit.band, 2 * fit.band), ends=ends)
         found["relaxation"] = per_lifetime(attempts, lifetime)
         found["attempts_per_lifetime"] = attempts
-        found["linewidth"] = searched(fit, "linewidth", "fisher", natural=(0.02 * line, np.inf), ends=ends)
-    else:
-        found["linewidth"] = estimate(fit, "linewidth")
+    found |= _of_light(fit, field_of(spectral_map, width)) if fit.guiding else {}
+    found |= _of_line(fit)
     found["band_centre"] = estimate(fit, "band_centre")
     if fit.trapped:
         found |= {name: estimate(fit, name) for name in ("trap_band_centre", "trap_band_width", "trap_band_share")}
     found["centre_x"] = estimate(fit, "centre_x")
     if fit.counts.shape[0] > 1:
         found["centre_y"] = estimate(fit, "centre_y")
-    if sized:
+    if spectral_map.step > 0 and spectral_map.slit > 0:
         found["amplitude"] = estimate(fit, "amplitude")
     found["background"] = replace(estimate(fit, "background"), unit="photons/bin")
+    return found
+
+
+def _of_light(fit: SpectralFit, field: float) -> dict[str, Estimate]:
+    """What becomes of light guided along the film, in a `field` of that size, µm."""
+    limits = {"outcoupling": (OUT / field, MOST_OUT), "guiding_loss": (LOST / field, MOST_LOST)}
+    found = {}
+    for name, (low, most) in limits.items():
+        high = most / fit.value("width")
+        found[name] = searched(fit, name, "fisher", natural=(low, high), ends=(POINTLIKE * low, 1e3 * high))
+    return found
+
+
+def _of_line(fit: SpectralFit) -> dict[str, Estimate]:
+    """The widths of a site's line: of a Gaussian that nothing competes with, with its plain error."""
+    names = ("linewidth", *LINES[fit.line])
+    if len(names) == 1 and not fit.relaxing:
+        return {"linewidth": estimate(fit, "linewidth")}
+    least, found = {"linewidth": 0.02, "lorentzian": 2 * WINGLESS}, {}
+    for name in names:
+        natural = (least[name] * fit.band, np.inf)
+        ends = (0.05 * natural[0], 6.0 * fit.band)
+        found[name] = searched(fit, name, "fisher", natural=natural, ends=ends)
     return found
 
 
@@ -168,6 +196,8 @@ def _misfit(fit: SpectralFit, tests: Mapping[str, Any]) -> str | None:
         )
     chance = p_in_words(min(shape, tests["p_value"]))
     more = "" if fit.relaxing else "energy relaxation (--model relaxation), "
+    more += "" if fit.guiding else "light absorbed again (--model reabsorption), "
+    more += "" if fit.line == "voigt" else "a line with wings (--line voigt), "
     return (
         f"the deviance is {ratio:.3g} times what the noise explains, or neighbouring bins err alike ({chance}): the "
         f"model does not describe these spectra. Look for {more}a second band, a film that is not uniform, the "
@@ -196,10 +226,15 @@ def _reduced(measured: SpectralMap, fit: SpectralFit) -> dict[str, np.ndarray]:
 
 
 def undetermined(found: Mapping[str, Estimate]) -> list[str]:
-    """Names of what a relaxing film's map leaves open, or gives as a limit only."""
-    names = ("attempts_per_lifetime", "disorder", "linewidth")
+    """Names of what the spectra leave open, or give as a limit only."""
+    names = ("attempts_per_lifetime", "disorder", "linewidth", "lorentzian", "outcoupling", "guiding_loss")
     return [
         name
         for name in names
         if name in found and (found[name].value is None or is_limit(found[name], 0) or is_limit(found[name], 1))
     ]
+
+
+def is_nothing(entry: Estimate) -> bool:
+    """Whether the spectra do not tell a number from none: an upper limit, or nothing at all."""
+    return entry.value is None or is_limit(entry, 0)

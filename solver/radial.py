@@ -17,6 +17,7 @@ finite densities. ∫ n dt and ∫ m dt of a step are those of its middle part, 
 that ∫∫ n/τ + m/τ_t + B n² + … accounts for every exciton. The chain is symmetric: its error has even powers of h, and
 runs with 1, 2 and 3 steps where one is asked for leave the sixth order (Richardson). The steps end at T (i/steps)^2.5,
 a fixed share of the age, as what is fast happens early. Bins cut the sums over steps by polynomials through eight.
+Under a laser that repeats, n and m begin a period as the period before it left them (`excidiff.solver.repeat`).
 """
 
 from collections.abc import Callable
@@ -34,10 +35,13 @@ from excidiff.solver.field import as_number
 from excidiff.solver.grid import Number
 from excidiff.solver.medium import Medium
 from excidiff.solver.precision import full_precision
+from excidiff.solver.repeat import repeating
 from excidiff.solver.solution import InputError, is_concrete
 
 GRADE = 2.5
 STENCIL = 8
+ROUGH = 32  # steps of a period that is made roughly
+FORGOTTEN = 1e6  # periods after which nothing is left of a pulse
 RUNS = ((1, 1 / 24), (2, -16 / 15), (3, 81 / 40))
 """Steps for one that is asked for, and the weight of such a run: they cancel h² and h⁴."""
 
@@ -69,6 +73,7 @@ def round_pulse(
     radius: Number | None = None,
     reach: Number = 0.0,
     frames: bool = False,
+    period: float | None = None,
     nodes: int = 64,
     modes: int = 128,
     steps: int = 256,
@@ -76,9 +81,11 @@ def round_pulse(
     """The light of a film after a short Gaussian pulse at t = 0: `width` σ in µm, `peak` n₀ in excitons per µm².
 
     `edges`: of the bins, ns, rising from t₀ ≥ 0, numbers of the host. `radius` of the disc, µm: `round_radius`, if
-    not given, with `reach`; held in derivatives, as nothing depends on where the wall is. `nodes`, `modes`: see
-    `round_sizes`. `steps`: steps in time, six for each. With the defaults totals err by 1e-7 and profiles by 1e-6 of
-    their peak where traps catch a few excitons per ns, by 1e-5 and 2e-4 at ten per ns, by 1e-3 and 1e-2 at a hundred.
+    not given, with `reach`; held in derivatives, as nothing depends on where the wall is. `period`, ns: of a laser that
+    repeats; then `peak` is what each pulse adds, the light that of one period once it repeats, NaN where it was not
+    found to, and the edges end within it. `nodes`, `modes`: see `round_sizes`. `steps`: steps in time, six for each.
+    With the defaults totals err by 1e-7 and profiles by 1e-6 of their peak where traps catch a few excitons per ns, by
+    1e-5 and 2e-4 at ten per ns, by 1e-3 and 1e-2 at a hundred.
 
     Every number of the film may be traced; differentiable forward, in reverse and repeatedly. Of the film's `emission`
     nothing is used. Raises `InputError` for a film that is not the same everywhere, and for what does not fit.
@@ -88,15 +95,17 @@ def round_pulse(
     bins = _bins(edges)
     if nodes < 8 or modes < 2 or steps < STENCIL:
         raise InputError(f"round_pulse(nodes={nodes}, modes={modes}, steps={steps}): expected at least 8, 2, {STENCIL}")
+    last = bins[-1] if period is None else _period(period, bins)
     if radius is None:
-        radius = round_radius(width, medium.diffusivity, medium.lifetime, bins[-1], reach)
+        ages = last if period is None else FORGOTTEN * last
+        radius = round_radius(width, medium.diffusivity, medium.lifetime, ages, reach)
     wall = lax.stop_gradient(jnp.asarray(as_number("round_pulse(radius=…)", radius)))
     film = _film(medium, wall)
     dtype = jnp.result_type(*jax.tree.leaves((film, width, peak)))
     away = jnp.asarray(disc(nodes).radii, dtype) * wall.astype(dtype) / width
     initial = (peak * jnp.exp(-0.5 * away**2)).astype(dtype)
-    light = _light(film, initial, bins[-1], steps)
-    return _collect(light, wall.astype(dtype), bin_weights(bins, steps), frames, modes)
+    light = _light_of_one(film, initial, last, steps) if period is None else _repeating(film, initial, last, steps)
+    return _collect(light, wall.astype(dtype), bin_weights(bins, steps, last), frames, modes)
 
 
 class _Species(NamedTuple):
@@ -124,6 +133,10 @@ class _State(NamedTuple):
     free: Float[Array, " nodes"]
     trapped: tuple[Float[Array, " nodes"], ...]
     squared: Float[Array, " nodes"]
+
+
+_Populations = tuple[Float[Array, " nodes"], tuple[Float[Array, " nodes"], ...]]
+"""n, and m of each species."""
 
 
 class _Light(NamedTuple):
@@ -175,13 +188,14 @@ def _parts(film: _Film) -> list[Callable]:
     return [*parts, annihilate, *(partial(exchange, i) for i in range(len(film.traps)))]
 
 
-@partial(jax.jit, static_argnames=("last", "steps"))
+@partial(jax.jit, static_argnames=("last", "steps", "runs"))
 @full_precision
-def _light(film: _Film, initial: Float[Array, " nodes"], last: float, steps: int) -> _Light:
-    """The light of each of the steps, at the nodes; all runs are one loop, for one program."""
-    one, parts = disc(initial.size), _parts(film)
+def _light(film: _Film, given: _Populations, last: float, steps: int, runs=RUNS) -> tuple[_Light, _Populations]:
+    """The light of each of the steps, at the nodes, and what is left; all runs are one loop, for one program."""
+    initial, parts = given[0], _parts(film)
+    one = disc(initial.size)
     into, back, waves = (jnp.asarray(a, initial.dtype) for a in (one.into, one.back, one.eigenvalues))
-    start = _State(initial, tuple(jnp.zeros_like(initial) for _ in film.traps), jnp.zeros_like(initial))
+    start = _State(*given, jnp.zeros_like(initial))
 
     def advance(before: _State, now):
         step, first = now
@@ -200,18 +214,41 @@ def _light(film: _Film, initial: Float[Array, " nodes"], last: float, steps: int
         state = state._replace(free=back @ (jnp.exp(-step * rates) * amplitudes), trapped=held)
         for part in reversed(parts):
             state = part(state, step / 2)
-        return state, light._replace(squared=state.squared)
+        return state, (light._replace(squared=state.squared), (state.free, state.trapped))
 
-    runs = [np.diff(graded(last, finer * steps)) for finer, _ in RUNS]
-    first = np.concatenate([np.arange(run.size) == 0 for run in runs])
-    _, found = lax.scan(advance, start, (jnp.asarray(np.concatenate(runs), initial.dtype), jnp.asarray(first)))
+    spans = [np.diff(graded(last, finer * steps)) for finer, _ in runs]
+    first = np.concatenate([np.arange(span.size) == 0 for span in spans])
+    spans = (jnp.asarray(np.concatenate(spans), initial.dtype), jnp.asarray(first))
+    _, (found, states) = lax.scan(advance, start, spans)
+    ends = np.cumsum([finer * steps for finer, _ in runs])
 
     def extrapolated(a):
-        cut = jnp.split(a, np.cumsum([run.size for run in runs])[:-1])
-        return sum(w * part.reshape(steps, k, -1).sum(1) for (k, w), part in zip(RUNS, cut, strict=True))
+        cut = jnp.split(a, ends[:-1])
+        return sum(w * part.reshape(steps, k, -1).sum(1) for (k, w), part in zip(runs, cut, strict=True))
 
+    left = jax.tree.map(lambda a: sum(w * a[end - 1] for (_, w), end in zip(runs, ends, strict=True)), states)
     found = jax.tree.map(extrapolated, found)
-    return found._replace(free=found.free @ back.T)
+    return found._replace(free=found.free @ back.T), left
+
+
+def _light_of_one(film: _Film, pulse: Float[Array, " nodes"], last: float, steps: int) -> _Light:
+    """The light of a single pulse."""
+    return _light(film, (pulse, tuple(jnp.zeros_like(pulse) for _ in film.traps)), last, steps)[0]
+
+
+def _repeating(film: _Film, pulse: Float[Array, " nodes"], last: float, steps: int) -> _Light:
+    """The light of one period of a laser that repeats."""
+    rows = 1 + len(film.traps)
+    pulses = jnp.concatenate([pulse, jnp.zeros(pulse.size * (rows - 1), pulse.dtype)])
+
+    def period(film, pulses, steps, runs, state):
+        free, *trapped = state.reshape(rows, -1)
+        light, (free, trapped) = _light(film, (free, tuple(trapped)), last, steps, runs)
+        return jnp.concatenate([free, *trapped]) + pulses, light
+
+    held = lax.stop_gradient((film, pulses))
+    rough = partial(period, *held, ROUGH, ((1, 1.0),))
+    return repeating(partial(period, film, pulses, steps, RUNS), lambda state: rough(state)[0], pulses)
 
 
 def _mean_decay(x):
@@ -248,12 +285,14 @@ def graded(last: float, steps: int) -> Float64[np.ndarray, " steps+1"]:
 
 
 @lru_cache(maxsize=64)
-def bin_weights(edges: tuple[float, ...], steps: int) -> Float64[np.ndarray, "bins steps"]:
-    """Weights W with ∫ f dt over each bin = W F, from the integrals F over steps at `graded` times up to the last edge.
+def bin_weights(edges: tuple[float, ...], steps: int, last: float | None = None) -> Float64[np.ndarray, "bins steps"]:
+    """Weights W with ∫ f dt over each bin = W F, from the integrals F over steps at `graded` times up to `last`, ns.
+
+    That is the last edge if not given.
 
     F summed up from the start is, between two times, the polynomial through the `STENCIL` times nearest.
     """
-    times, bins = graded(edges[-1], steps), np.asarray(edges)
+    times, bins = graded(last or edges[-1], steps), np.asarray(edges)
     first = np.clip(np.searchsorted(times, bins) - STENCIL // 2, 0, steps + 1 - STENCIL)
     around = first[:, None] + np.arange(STENCIL)[None, :]
     knots = times[around]
@@ -284,6 +323,15 @@ def _film(medium: Medium, radius) -> _Film:
     """`medium` in rates."""
     traps = tuple(_Species(one.rate, one.capture if one.fills else 0.0, one.release, one.decay) for one in medium.traps)
     return _Film(medium.diffusivity / radius**2, 1.0 / medium.lifetime, medium.annihilation, medium.auger, traps)
+
+
+def _period(period: Any, bins: tuple[float, ...]) -> float:
+    """The period as a plain number, or an `InputError`."""
+    if not is_concrete(period) or not 0 < float(period) < np.inf:
+        raise InputError(f"round_pulse(period={period!r}): expected a positive number of the host, ns")
+    if bins[-1] > float(period) * (1 + 1e-12):
+        raise InputError(f"round_pulse(period={float(period):g}): the edges reach to {bins[-1]:g} ns, beyond it")
+    return float(period)
 
 
 def _bins(edges: Any) -> tuple[float, ...]:

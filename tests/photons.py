@@ -61,11 +61,12 @@ def count_decay(
 
 def collect_spectra(
     seed: int, *, photons, width, length, attempts, disorder, line, centre=2400.0, share=0.0, caught=(2310.0, 35.0),
-    slit=0.2, step=0.1, reach=1.2, background=0.2, thermal=25.4213,
+    slit=0.2, step=0.1, reach=1.2, background=0.2, thermal=25.4213, wings=0.0,
 ) -> SpectralMap:  # fmt: skip
     """A fibre scan along a line, exciton by exciton: each spreads and hops among sites (Metropolis) until it dies.
 
-    `attempts` in a lifetime; energies in meV. Of the `photons` of the film those in the slit are kept.
+    `attempts` in a lifetime; energies in meV. Of the `photons` of the film those in the slit are kept. wings: FWHM of
+    a Lorentzian that the Gaussian line is convolved with.
     """
     random = np.random.default_rng(seed)
     age = random.exponential(1.0, random.poisson(photons))
@@ -79,8 +80,36 @@ def collect_spectra(
         energy[hopping[taken]] = new[taken]
         left[hopping] -= 1
     light = centre + energy + line * random.standard_normal(age.size)
+    if wings:
+        light += wings / 2 * random.standard_cauchy(age.size)
     trapped = random.random(age.size) < share
     light[trapped] = caught[0] + caught[1] * random.standard_normal(np.count_nonzero(trapped))
+    return _counted(random, x, light, slit, step, reach, background)
+
+
+def collect_guided(
+    seed: int, *, photons, width, length, line, outcoupling, loss, absorption, centre=2400.0, slit=0.2, step=0.1,
+    reach=2.0, background=0.2, wings=0.0,
+) -> SpectralMap:  # fmt: skip
+    """The same of a film that guides light: some photons leave it elsewhere, after an exponential way that no
+    absorption ends. `outcoupling`, `loss`: 1/µm; absorption: meV → 1/µm."""
+    random = np.random.default_rng(seed)
+    number = random.poisson(photons), random.poisson(photons * outcoupling / loss)
+    age = random.exponential(1.0, sum(number))
+    x, y = np.sqrt(width**2 + 2 * length**2 * age) * random.standard_normal((2, age.size))
+    light = centre + line * random.standard_normal(age.size)
+    if wings:
+        light += wings / 2 * random.standard_cauchy(age.size)
+    way, angle = random.exponential(1 / loss, age.size), random.uniform(0, 2 * np.pi, age.size)
+    guided = np.arange(age.size) >= number[0]
+    seen = ~guided | (random.random(age.size) < np.exp(-absorption(light) * way))
+    x, y = x + np.where(guided, way * np.cos(angle), 0.0), y + np.where(guided, way * np.sin(angle), 0.0)
+    seen &= np.abs(y) < slit / 2
+    return _counted(random, x[seen], light[seen], slit, step, reach, background)
+
+
+def _counted(random, x, light, slit, step, reach, background) -> SpectralMap:
+    """What a spectrometer counts along a line, in bins of 0.5 nm."""
     places = np.arange(-reach, reach + step / 2, step)
     sides = np.append(places - step / 2, places[-1] + step / 2)
     wavelengths = np.arange(490.0, 552.0, 0.5)

@@ -191,7 +191,7 @@ def test_the_simulated_film_decays(data: Path):
 
 @pytest.mark.parametrize(("lifetimes", "told"), [([5.0], False), ([5.0, 2.5], True)])
 def test_a_tail_whose_pulse_lies_before_it(lifetimes, told: bool):
-    """A second lifetime that the deviance of all bins hardly sees shows in the sums of the light over blocks of them."""
+    """A second lifetime that the deviance of all bins hardly sees shows in the sums of light over blocks of them."""
     edges = np.linspace(0.0, 40.0, 801)
     light = sum(-np.diff(np.exp(-edges / tau)) * tau for tau in lifetimes)
     counts = np.random.default_rng(5).poisson(3e4 * light / light.sum() + 3.0)

@@ -34,7 +34,7 @@ def slopes(errors: list[float]) -> np.ndarray:
     return np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
 
 
-SMOOTH: dict[str, tuple[Callable[[int], problems.Steady], tuple[int, int, int]]] = {
+SMOOTH: dict[str, tuple[Callable[[int], problems.Steady], tuple[int, ...]]] = {
     "spot": (problems.spot_film, (64, 128, 256)),
     "quencher, left": (problems.surface_film, (32, 64, 128)),
     "quencher, top": (partial(problems.surface_film, side="top"), (32, 64, 128)),
@@ -42,9 +42,9 @@ SMOOTH: dict[str, tuple[Callable[[int], problems.Steady], tuple[int, int, int]]]
     "surface, bottom": (partial(problems.surface_film, side="bottom", velocity=0.1), (32, 64, 128)),
     "two half-planes": (problems.half_planes, (128, 256, 512)),
     "manufactured": (manufactured_film, (32, 64, 128)),
-    "manufactured, periodic": (partial(manufactured_film, periodic=True), (32, 64, 128)),
-    "manufactured, anisotropic": (partial(manufactured_film, aspect=0.2), (32, 64, 128)),
-    "manufactured, open sides": (manufactured_surfaces, (32, 64, 128)),
+    "manufactured, periodic": (partial(manufactured_film, periodic=True), (64, 128)),
+    "manufactured, anisotropic": (partial(manufactured_film, aspect=0.2), (64, 128)),
+    "manufactured, open sides": (manufactured_surfaces, (64, 128)),
     "landscape": (problems.flow_film, (128, 256, 512)),
 }
 

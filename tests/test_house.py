@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOLVER = """
 solution precision grid field traps disorder emission medium source
 linear.flux linear.transforms linear.multigrid linear.elliptic linear.coupled
-kinetics newton fixed bins steady light scheme march cycle transient train scan disc radial mixture
+kinetics newton fixed bins steady light scheme march cycle transient train scan disc repeat radial mixture
 reabsorption
 walks.photons walks.maps walks.film walks.start walks.motion walks.energies walks.trapping walks.light walks.alone
 walks.meetings walks.crowd walks.walk
@@ -27,18 +27,20 @@ INVERSE = """
 memory files.toml files.units files.axes files.raster files.extras files.tables files.tiff files.hdf files.hyperspy
 files.andor files.foreign files.chunks files.zarrs files.curves files.picoquant files.becker_hickl files.counters
 files.columns
-files.formats files.labelled files.region files.saturation files.data files.readers files.decays files.spans files.noise
-files.placed files.spectra files.streak files.frames files.fluences
-fit.instrument fit.detector fit.parameters fit.prediction fit.round fit.likelihood fit.optimise fit.problem
+files.formats files.labelled files.region files.saturation files.data files.readers files.decays files.spans
+files.absorption files.noise
+files.placed files.spectra files.streak files.frames files.fluences files.lattice files.scans files.scanfiles
+fit.instrument fit.detector fit.parameters fit.prediction fit.round fit.likelihood fit.laws fit.optimise fit.problem
 fit.draws fit.bootstrap fit.uncertainty fit.sampling fit.fitted fit.blocks
 fit.limits fit.start fit.response fit.onset fit.sway fit.decay fit.spot fit.gated fit.rescale fit.quality
-fit.ratemap fit.smoothing
-fit.optics fit.landscape fit.film fit.colours fit.peaks fit.spectral fit.shots fit.pulses fit.trials fit.fluence
+fit.ratemap fit.cells fit.even fit.fieldmap fit.scanfield fit.smoothing fit.descent
+fit.optics fit.landscape fit.film fit.lines fit.guided fit.colours fit.peaks fit.spectrograph
+fit.spectralsearch fit.spectral fit.shots fit.splines fit.pulses fit.trials fit.fluence
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
 results.scatter results.slit results.traces results.spectrum results.peaks results.page results.correlations
 results.panels results.record results.report results.result results.mapped results.mapfigure results.mapstore
 results.mappage results.sampled results.samplefigure results.samplepage
-estimates measure batch derived lifetimes populations maps spectralmaps fluences verdicts answer answer_spectra
+estimates measure batch derived lifetimes populations views maps spectralmaps fluences verdicts answer answer_spectra
 answer_powers settings options checks intervals drawn account experiment compare rivals planning planfile planpage
 protocol machine job peaksjob mapfile mapjob tails samples sampleverdicts samplesjob
 section illumination filmfile simulation terminal samplescreen demo doctor parser cli

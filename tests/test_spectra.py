@@ -12,7 +12,8 @@ from scipy import stats
 from excidiff.inverse import Experiment, FitResult, InputError, SpectralMap, read_spectral_map
 from excidiff.inverse.cli import main
 from excidiff.inverse.files.spans import PLANCK_C
-from excidiff.inverse.fit.colours import SPECTRAL, Places, energies, line, spectra, spectral_model
+from excidiff.inverse.fit.colours import SPECTRAL, Places, energies, spectra, spectral_model
+from excidiff.inverse.fit.lines import line
 from excidiff.inverse.fit.parameters import inner
 from excidiff.inverse.fit.peaks import reduce_spectra
 from excidiff.inverse.fit.prediction import steady_nodes

@@ -1,4 +1,4 @@
-"""One film under pulses of several powers: `FluenceSeries`, images and decays with the density that each pulse made."""
+"""One film under pulses of several powers: `FluenceSeries`, images and decays with the density that each pulse adds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,16 +29,19 @@ class Shot:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FluenceSeries:
-    """Images and decays of one film after single pulses of several powers.
+    """Images and decays of one film after pulses of several powers: single ones, or of a laser that repeats.
 
-    image_densities, decay_densities: of each, excitons per µm² at the centre of the spot just after the pulse, or
+    image_densities, decay_densities: of each, excitons per µm² that a pulse adds at the centre of the spot, or
     (value, standard error). An image and a decay of the same density are of the same pulse; their error is one.
-    exposure: ns, up to which images integrate; None: to the end. scale: of photons per exciton, "shared", one for all;
-    "kind", one for all images and one for all decays, as camera and counter see unlike parts; or "free", each its own.
+    Decays with a period have light of earlier pulses in them, as have all images, then.
+    exposure: ns after each pulse, up to which images integrate; None: to the end, or to the next pulse. scale: of
+    photons per exciton, "shared", one for all; "kind", one for all images and one for all decays, as camera and counter
+    see unlike parts; or "free", each its own.
     emission: "linear", light ∝ n, as excitons give, or "quadratic", ∝ n², as electrons and holes that meet.
     uniform: the light falls evenly on all of the film, as far as the detector sees; then only decays can be given.
+    Each measurement has its own noise: photons that of camera or counter, what brings its uncertainty a Gaussian one.
 
-    Raises InputError for densities that are missing, unlike kinds of images, and decays whose laser repeats.
+    Raises InputError for densities that are missing, unlike kinds of images, and decays of unlike lasers.
     """
 
     images: Sequence[Image] = ()
@@ -74,23 +77,33 @@ class FluenceSeries:
                 raise InputError(
                     f"{image.name}: its shape is not that of {self.images[0].name}; cut both to one region"
                 )
-            if image.camera.excess_noise != 1:
-                raise InputError(
-                    f"{image.name}: a multiplying camera (excess noise {image.camera.excess_noise:g}) is not fitted in "
-                    "a fluence series in this version; fit its images one by one, or use one without multiplication"
-                )
         for decay in self.decays:
             if decay.irf is None and decay.edges[0] < -1e-9:
                 raise InputError(
                     f"{decay.file}: it starts {-decay.edges[0]:.4g} ns before the pulse at 0, and without a response "
                     "its pulse is not looked for: give irf_fwhm, with which the shift is fitted, or cut it at the pulse"
                 )
-            if decay.period is not None:
-                raise InputError(
-                    f"{decay.file}: a fluence series is of single pulses; leave the period out if tails have died away "
-                    f"after {decay.period:g} ns"
-                )
+        self._check_period()
         _ = self.shots
+
+    @property
+    def period(self) -> float | None:
+        """Of the laser, ns; None: single pulses."""
+        return self.decays[0].period if self.decays else None
+
+    def _check_period(self) -> None:
+        for decay in self.decays:
+            told = [one.period or np.inf for one in (decay, self.decays[0])]
+            if told[0] != told[1] and not abs(told[0] / told[1] - 1) < SAME:
+                both = " and ".join("no period" if one == np.inf else f"a period of {one:g} ns" for one in told)
+                raise InputError(
+                    f"{decay.file} and {self.decays[0].file} have {both}: a series is of one laser; fit the two apart"
+                )
+        if self.period is not None and self.exposure is not None and self.exposure > self.period * (1 + SAME):
+            raise InputError(
+                f"exposure = {self.exposure:g} ns is longer than the laser's period of {self.period:g} ns: it is what "
+                "images see after each pulse; leave it out if they see all light"
+            )
 
     @property
     def shots(self) -> tuple[Shot, ...]:

@@ -2,9 +2,9 @@
 
 Both begin with tags, a name of 32 bytes, an index, a type and a value each (PicoQuant Unified File Format, tag
 dictionary, github.com/PicoQuant/PicoQuant-Time-Tagged-File-Format-Demos); ptufile reads them. All photons of a channel,
-over all pixels and frames of a scan, make one curve. Of .ptu: bins of MeasDesc_Resolution; the laser's period is
-MeasDesc_GlobalResolution, the unit in which T3 counts pulses, against which TTResult_SyncRate is held. Of .phu: bins of
-HistResDscr_MDescResolution, and the period 1/HistResDscr_SyncRate.
+over all pixels and frames of a scan, make one curve, or over all frames and delays one image. Of .ptu: bins of
+MeasDesc_Resolution; the laser's period is MeasDesc_GlobalResolution, the unit in which T3 counts pulses, against which
+TTResult_SyncRate is held. Of .phu: bins of HistResDscr_MDescResolution, and the period 1/HistResDscr_SyncRate.
 """
 
 from pathlib import Path
@@ -14,12 +14,13 @@ import numpy as np
 
 from excidiff.inverse.files.curves import DIFFERENT, Curve, counted_bins, possible_period
 from excidiff.inverse.files.extras import faults_reported, needed
-from excidiff.inverse.files.raster import MAX_PIXELS, check_size
+from excidiff.inverse.files.raster import MAX_PIXELS, PixelTag, Raster, check_size
 from excidiff.solver.solution import InputError
 
 PTU, PHU = b"PQTTTR\0\0", b"PQHISTO\0"
 INSTALL = "excidiff[io]"
 WORD = 4  # bytes of a photon's record, and of a histogram's bin
+MARKERS = 32  # more than any counter tells apart
 
 
 def read_ptu(path: Path, *, max_values: int = MAX_PIXELS) -> list[Curve]:
@@ -30,8 +31,7 @@ def read_ptu(path: Path, *, max_values: int = MAX_PIXELS) -> list[Curve]:
         file = library.PtuFile(stream)
         if not file.is_t3:
             raise InputError(f"{name}: its photons were recorded in T2 mode, without the laser; export a histogram")
-        _check_there(path, int(file.record_offset), WORD * int(file.number_records), name)
-        check_size((max(1, int(file.number_records)),), WORD, name, max_values)
+        _check_records(path, file, max_values)
         width, period = (float(f"{1e9 * x:.12g}") for x in (file.tcspc_resolution, file.global_resolution))
         told = possible_period(period) and width > 0
         most = min(int(file.number_bins_max), int(np.ceil(period / width))) if told else 1
@@ -41,6 +41,9 @@ def read_ptu(path: Path, *, max_values: int = MAX_PIXELS) -> list[Curve]:
         first = file.active_channels[0] if file.active_channels else 0
         rate = float(file.tags.get("TTResult_SyncRate", 0))
         notes = tuple(said)
+        if file.tags.get("Measurement_SubMode") == 3 and file.is_image:
+            size = f"{file.lines_in_frame} × {file.pixels_in_line}"
+            notes += (f"photons of a scan of {size} positions (y × x), added up; read_raster_scan tells them apart",)
     if told and rate > 0 and abs(rate * period * 1e-9 - 1) > DIFFERENT:
         notes += (f"its header's sync rate, {rate:g} Hz, is not one per period of {period:g} ns, which is used",)
     live = [(first + row, counts) for row, counts in enumerate(histograms) if counts.any()]
@@ -59,6 +62,48 @@ def read_ptu(path: Path, *, max_values: int = MAX_PIXELS) -> list[Curve]:
         )
         for number, (channel, counts) in enumerate(live, 1)
     ]
+
+
+def is_ptu(path: Path) -> bool:
+    """Whether a file begins as PicoQuant's .ptu do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(PTU)) == PTU
+
+
+def read_ptu_image(path: Path, channel: int | None = None, *, max_values: int = MAX_PIXELS) -> Raster:
+    """The photons in each pixel of a scan in T3 mode, of one detector and all frames and delays together.
+
+    The pixel size is ImgHdr_PixResol, in µm. channel: the detector, as `read_ptu` numbers it; None: the only one that
+    saw photons. Raises InputError for files that are no image, several detectors, ways of scanning that ptufile cannot
+    put together, and damage.
+    """
+    name = path.name
+    library = needed("ptufile", name, INSTALL)
+    with faults_reported(name, "PicoQuant .ptu", "ptufile") as said, path.open("rb") as stream:
+        file = library.PtuFile(stream)
+        if not (file.is_t3 and file.is_image):
+            raise InputError(f"{name}: its photons are not those of an image in T3 mode; read_decay reads their decay")
+        _check_records(path, file, max_values)
+        check_size((int(file.lines_in_frame), int(file.pixels_in_line)), WORD, name, max_values)
+        active = list(file.active_channels)
+        if not active:
+            raise InputError(f"{name}: no photon was recorded in it; the file holds no light")
+        if channel is None and len(active) > 1:
+            raise InputError(f"{name}: channels {', '.join(map(str, active))} have photons; say which one, channel=")
+        if channel is not None and channel not in active:
+            raise InputError(f"{name}: channel {channel} has no photons; there are {', '.join(map(str, active))}")
+        chosen = active[0] if channel is None else channel
+        try:
+            image = file.decode_image(frame=-1, channel=chosen - active[0], dtime=-1, dtype=np.uint32)
+        except NotImplementedError as error:
+            raise InputError(f"{name}: ptufile cannot put its image together ({error}); export it as TIFF") from error
+        size, frames = float(file.tags.get("ImgHdr_PixResol") or 0.0), int(file.shape[0])
+        notes = tuple(said)
+    tags = (PixelTag("ImgHdr_PixResol", (size, size), f"{size:g} µm"),) if size > 0 else ()
+    told = f"photons of channel {chosen} in every pixel, {frames} frame{'s' * (frames > 1)} added up"
+    return Raster(image.reshape(1, *image.shape[1:3]), "PicoQuant .ptu, an image in T3 mode", tags, (), (told, *notes))
 
 
 def read_phu(path: Path, *, max_values: int = MAX_PIXELS) -> list[Curve]:
@@ -105,6 +150,17 @@ def _each(tags: dict[str, Any], key: str, count: int) -> list[Any]:
     value = tags.get(key)
     values = list(value) if isinstance(value, list | tuple) else [value] * count
     return values if len(values) == count else [None] * count
+
+
+def _check_records(path: Path, file: Any, max_values: int) -> None:
+    """Refuse a .ptu that has less or more records than it may, and markers of a scan that no record can have."""
+    _check_there(path, int(file.record_offset), WORD * int(file.number_records), path.name)
+    check_size((max(1, int(file.number_records)),), WORD, path.name, max_values)
+    for key in ("ImgHdr_LineStart", "ImgHdr_LineStop", "ImgHdr_Frame"):
+        if not 0 <= int(file.tags.get(key) or 0) <= MARKERS:  # ptufile would raise 2 to its power
+            raise InputError(
+                f"{path.name}: this file is damaged: its header has {key} = {file.tags[key]}; copy it again"
+            )
 
 
 def _check_there(path: Path, start: int, length: int, name: str) -> None:

@@ -188,7 +188,7 @@ def _read(
     options = _with_maps(options)
     raster, file = read_raster(path, max_pixels=options.get("max_pixels", MAX_PIXELS))
     chosen = _chosen_frames(len(raster.frames), frame, single, file.name)
-    settled = _with_given(settle_pixel_size(raster.tags, file.name), options.get("pixel_size"), file.name)
+    settled = with_given_size(settle_pixel_size(raster.tags, file.name), options.get("pixel_size"), file.name)
     if settled.problem:
         raise InputError(f'{file.name}: {settled.problem}; give the right one, as in --pixel-size "40 nm"')
     digest = file_hash(file)
@@ -274,25 +274,31 @@ def _with_maps(options: ImageOptions) -> ImageOptions:
     return read
 
 
-def _with_given(settled: PixelSize, given: str | float | Sequence[float] | None, name: str) -> PixelSize:
+def with_given_size(
+    settled: PixelSize,
+    given: str | float | Sequence[float] | None,
+    name: str,
+    *,
+    option: str = "--pixel-size",
+    what: str = "pixel size",
+) -> PixelSize:
     """Let the person's pixel size win over the file's, with a note where they differ by more than 1 %."""
     if given is None:
         return settled
     parts = given.split(",") if isinstance(given, str) else np.atleast_1d(np.asarray(given, dtype=float)).tolist()
     if len(parts) not in (1, 2):
-        raise InputError(f"--pixel-size {given!r} is neither one length nor a pair y, x")
-    sizes = [parse_quantity(part, "pixel_size", name="--pixel-size") for part in parts]
+        raise InputError(f"{option} {given!r} is neither one length nor a pair y, x")
+    sizes = [parse_quantity(part, "pixel_size", name=option) for part in parts]
     size = (sizes[0], sizes[-1])
     notes = []
     if settled.size and not np.allclose(size, settled.size, rtol=0.01, atol=0):
         notes.append(
-            f"the given pixel size, {told_size(size)}, is used, though the {settled.origin} "
-            f"says {told_size(settled.size)}"
+            f"the given {what}, {told_size(size)}, is used, though the {settled.origin} says {told_size(settled.size)}"
         )
     if max(size) > 5:
         notes.append(
-            f"a pixel of {told_size(size)} is large for a microscope image: is it the sample's, not the chip's?"
+            f"a {what} of {told_size(size)} is large for a microscope image: is it the sample's, not the chip's?"
         )
     if settled.problem:
-        notes.append(f"the given pixel size is used; in {name} {settled.problem}")
+        notes.append(f"the given {what} is used; in {name} {settled.problem}")
     return PixelSize(size, "given by hand", tuple(notes))

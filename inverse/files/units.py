@@ -51,6 +51,7 @@ QUANTITIES = {
     "density": Quantity("density", "1/um**2", 1e-9, 1e12),
     "capture": Quantity("capture", "um**2/ns", 1e-15, 1e9),
     "auger": Quantity("auger", "um**4/ns", 1e-18, 1e9),
+    "absorption": Quantity("absorption", "1/um", 1e-9, 1e4),
     "velocity": Quantity("velocity", "um/ns", 1e-12, 1e6),
     "excitons": Quantity("excitons", "", 1e-12, 1e24),
     "generation": Quantity("rate", "1/ns", 1e-15, 1e24),
@@ -68,6 +69,7 @@ SUSPECTS = {  # the units a slip usually comes from, likeliest first
     "density": ("1/um**2", "1/cm**2", "1/nm**2"),
     "capture": ("um**2/ns", "cm**2/s"),
     "auger": ("um**4/ns", "cm**4/s"),
+    "absorption": ("1/um", "1/cm", "1/mm", "1/nm"),
     "velocity": ("um/ns", "cm/s", "m/s", "nm/ns"),
     "generation_density": ("1/um**2/ns", "1/cm**2/s"),
 }

@@ -15,6 +15,9 @@ expectation of d under Poisson ⊗ Gaussian noise (0.30 at µ = 0.05, 0.70 at 0.
 for its variance.
 With excess noise the score and d are those of F² × Poisson(µ/F²), which has the right mean and variance; the
 expectation of d and its variance are those of the register, `detector`, whose skewness is half as large again.
+
+F² = 0 leaves Gaussian noise of variance σ², and d → (y − µ)²/σ²: so one likelihood holds for numbers of several kinds,
+each with its own F² and σ².
 """
 
 from functools import lru_cache
@@ -34,13 +37,16 @@ NOTHING = 1e-100  # photoelectrons that weigh as none, but whose quotients would
 
 
 class Counts(NamedTuple):
-    """The data of one fit as arrays of one shape (frames, ny, nx), in photoelectrons; padded where `used` is 0."""
+    """The data of one fit as arrays of one shape (frames, ny, nx), in photoelectrons; padded where `used` is 0.
+
+    excess: F² of all numbers, or of each; 0 for those with Gaussian noise of variance `floor`.
+    """
 
     photons: Float[Array | np.ndarray, "F ny nx"]
     used: Float[Array | np.ndarray, "F ny nx"]
     flat: Float[Array | np.ndarray, "F ny nx"]
     floor: Float[Array | np.ndarray, "F ny nx"]
-    excess: Float[Array | np.ndarray, ""]
+    excess: Float[Array | np.ndarray, "..."]
 
 
 class Goodness(NamedTuple):
@@ -62,7 +68,7 @@ def variance(expected: Float[Array, "..."], counts: Counts) -> Float[Array, "...
     """V(µ) = F² µ + σ², kept positive where a trial step would make it otherwise."""
     law = counts.excess * expected + counts.floor
     smallest = 1e-12 + 0.01 * counts.floor
-    return jnp.where(law > smallest, law, smallest)
+    return jnp.where((law > smallest) | (counts.excess == 0), law, smallest)
 
 
 def objective(expected: Float[Array, "F ny nx"], counts: Counts, noise: str) -> Float[Array, ""]:
@@ -73,10 +79,13 @@ def objective(expected: Float[Array, "F ny nx"], counts: Counts, noise: str) -> 
     """
     if noise == "gaussian":
         return jnp.sum(counts.used * (counts.photons - expected) ** 2 / counts.floor)
-    floor = counts.floor / counts.excess
-    shifted, law = counts.photons + floor, variance(expected, counts) / counts.excess
+    even = counts.excess == 0
+    excess, error2 = jnp.where(even, 1.0, counts.excess), jnp.where(even, counts.floor, 1.0)
+    floor = counts.floor / excess
+    shifted, law = counts.photons + floor, variance(expected, counts) / excess
     logarithm = jnp.log(law / jnp.where(shifted > NOTHING, shifted, 1.0))
-    return 2 * jnp.sum(counts.used * (law - shifted - shifted * logarithm)) / counts.excess
+    counted = 2 * (law - shifted - shifted * logarithm) / excess
+    return jnp.sum(counts.used * jnp.where(even, (counts.photons - expected) ** 2 / error2, counted))
 
 
 def deviance(

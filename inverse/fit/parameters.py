@@ -40,6 +40,9 @@ UNITS = {
     "disorder": "meV",
     "relaxation": "1/ns",
     "linewidth": "meV",
+    "lorentzian": "meV",
+    "outcoupling": "1/um",
+    "guiding_loss": "1/um",
     "band_centre": "meV",
     "trap_band_centre": "meV",
     "trap_band_width": "meV",
@@ -58,7 +61,8 @@ UNITS = {
     "decay_background": "photons/bin",
 }
 POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "psf_width", "amplitude", "photons",
-                      "attempts", "disorder", "relaxation", "linewidth", "trap_band_width", "annihilation",
+                      "attempts", "disorder", "relaxation", "linewidth", "lorentzian", "outcoupling",
+                      "guiding_loss", "trap_band_width", "annihilation",
                       "trapping_rate", "trap_density", "capture", "release", "trap_lifetime", "peak_density", "scale",
                       "image_scale", "decay_scale"})  # fmt: skip
 LARGEST = 700.0  # whose exponential is still a number

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64
 
-from excidiff.inverse.fit.colours import line
+from excidiff.inverse.fit.lines import line
 from excidiff.inverse.fit.start import FWHM
 from excidiff.solver.solution import InputError
 

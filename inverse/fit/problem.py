@@ -2,8 +2,9 @@
 
     log p(θ) = −½ [D(y, µ(θ))/u + (θ − θ₀)ᵀ Λ (θ − θ₀)]
 
-D is the objective of `likelihood`: the deviance of (shifted) Poisson counts, or Σ (y − µ)²/σ². Where the size of
-Gaussian noise is not known, u is the variance that the residuals show in units of the σ² it was given; else u = 1.
+D is the objective of `likelihood`: the deviance of (shifted) Poisson counts, or Σ (y − µ)²/σ², or of some numbers the
+one, of others the other. Where the size of Gaussian noise is not known, u is the variance that the residuals show in
+units of the σ² it was given; else u = 1.
 The prior is flat in the fit's own numbers, the logarithms of what is positive, within their limits, times the Gaussian
 (θ₀, Λ) that is known beforehand. With excess noise p is a quasi-likelihood: its score has the right mean and variance.
 
@@ -14,7 +15,7 @@ needs a fifth of the time that a decay's or a spectral map's Jacobian takes.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,14 @@ from excidiff.inverse.fit.optimise import Knowledge, Model, Optimum, fit
 
 PHOTONS = Detector()
 """What counts are without a camera."""
+
+
+class Reader(Protocol):
+    """What is made of photoelectrons: a detector, or several side by side."""
+
+    def sampled(
+        self, expected: Float64[np.ndarray, "..."], random: np.random.Generator
+    ) -> Float64[np.ndarray, "..."]: ...
 
 
 class Data(NamedTuple):
@@ -53,7 +62,7 @@ class Problem:
     arguments: tuple[Any, ...]
     noise: str = "poisson"
     unit: float = 1.0
-    detector: Detector = PHOTONS
+    detector: Reader = PHOTONS
     tolerance: float = 1e-4
     instrument: Callable[[np.random.Generator], tuple[Any, ...]] | None = None
 

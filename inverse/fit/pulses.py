@@ -4,7 +4,7 @@ Every number of the film is looked for in multiples of what the data themselves 
 spread of the images beyond laser and PSF, and the densities of the pulses.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -13,18 +13,18 @@ import numpy as np
 
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.decays import Decay, Histogram, Response
-from excidiff.inverse.files.fluences import FluenceSeries, Shot
-from excidiff.inverse.fit.decay import response_of
-from excidiff.inverse.fit.detector import detector_of
-from excidiff.inverse.fit.likelihood import Counts
+from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.fit.laws import Reading, Row, decay_reading, image_reading
 from excidiff.inverse.fit.optimise import Knowledge
 from excidiff.inverse.fit.parameters import Constraints, inner, kind
 from excidiff.inverse.fit.prediction import pixel_edges
 from excidiff.inverse.fit.problem import Problem
-from excidiff.inverse.fit.response import above_dark, in_bins
-from excidiff.inverse.fit.shots import Layout, Pixels, Spline, light_edges, names_of, series_model
+from excidiff.inverse.fit.response import above_dark
+from excidiff.inverse.fit.shots import Layout, Pixels, ground_name, light_edges, names_of, series_model
+from excidiff.inverse.fit.splines import Splined, splined
 from excidiff.inverse.fit.start import FWHM, Spot, find_spot
 from excidiff.solver.disc import round_radius
+from excidiff.solver.radial import FORGOTTEN
 from excidiff.solver.solution import InputError
 
 NODES, MODES, STEPS = 48, 96, 96
@@ -54,7 +54,8 @@ class Told(NamedTuple):
 class Pulses:
     """One series under one model: `layout`, `names` of the parameters, `units` of the film's numbers, the `problem`.
 
-    spots: where each image's light is, None for a pulse without an image.
+    images, decays: what was read of each pulse, None for a pulse without the one or the other; spots: where each
+    image's light is.
     """
 
     def __init__(self, series: FluenceSeries, model: str, constraints: Constraints, told: Told):
@@ -63,17 +64,23 @@ class Pulses:
         self.model = model
         self.width = told.width or (1.0, 0.0)
         self.psf = told.psf or (1e-3 * self.width[0], 0.0)
+        self.images = [None if shot.image is None else image_reading(shot.image) for shot in self.shots]
+        self.decays = [None if shot.decay is None else decay_reading(shot.decay) for shot in self.shots]
         self.spots = [None if shot.image is None else _spot(shot.image, self.width[0]) for shot in self.shots]
+        self.splines = [None if shot.decay is None else splined(shot.decay) for shot in self.shots]
+        of_responses = list(zip(self.shots, self.splines, strict=True))
         self.pace = self._pace()
         last = max((shot.decay.edges[-1] for shot in self.shots if shot.decay is not None), default=0.0)
         tail = SLOW_TAIL if "traps" in model else TAIL
-        exposure = series.exposure or float(max(last, tail * self.pace))
+        exposure = series.exposure or series.period or float(max(last, tail * self.pace))
         self.layout = Layout(
             model=model,
-            decays=tuple(None if shot.decay is None else light_edges(shot.decay) for shot in self.shots),
+            decays=tuple(None if shot.decay is None else _lit(shot.decay, one) for shot, one in of_responses),
             firsts=tuple(0.0 if shot.decay is None else float(shot.decay.edges[0]) for shot in self.shots),
             exposures=tuple(None if shot.image is None else exposure for shot in self.shots),
-            responses=tuple(0.0 if shot.decay is None else _response(shot.decay) for shot in self.shots),
+            responses=tuple(_sigma(shot.decay) if one is None else one.spline for shot, one in of_responses),
+            period=series.period,
+            bins=tuple(0 if shot.decay is None else shot.decay.time.size for shot in self.shots),
             scale=series.scale,
             even=series.uniform,
             quadratic=series.emission == "quadratic",
@@ -85,11 +92,14 @@ class Pulses:
         self.units = self._units()
         self.pixels = jax.device_put(self._pixels(exposure))
         self.knowledge = self._limits()
+        row = Row([*(one for one in self.images if one), *(one for one in self.decays if one)])
         self.problem = Problem(
             model=series_model(self.layout),
-            counts=jax.device_put(_counts(self.shots)),
+            counts=jax.device_put(row.counts()),
             knowledge=self.knowledge,
             arguments=(self.pixels,),
+            detector=row,
+            instrument=self._measured_again,
         )
 
     @property
@@ -152,8 +162,20 @@ class Pulses:
             away = max(np.hypot(spot.x, spot.y) for spot in self.spots if spot)
             corner = float(np.hypot(nx * size_x, ny * size_y) / 2 + 1.5 * away)
             flat = np.stack([np.ones(i.shape) if i.flat is None else i.flat for i in images])
-        radius = 1.0 if self.layout.even else float(round_radius(self.width[0], fast, 0.2 * long, exposure, corner))
-        return Pixels(edges[0], edges[1], flat, np.asarray(radius))
+        last = exposure if self.layout.period is None else FORGOTTEN * self.layout.period
+        radius = 1.0 if self.layout.even else float(round_radius(self.width[0], fast, 0.2 * long, last, corner))
+        weights = tuple(one.weights for one in self.splines if one is not None)
+        return Pixels(edges[0], edges[1], flat, np.asarray(radius), weights)
+
+    def _measured_again(self, random: np.random.Generator) -> tuple[Pixels]:
+        """The instruments with all responses measured again, those of several decays with the same counts once."""
+        seeds: dict[bytes, int] = {}
+        weights = []
+        for one in self.splines:
+            if one is not None:
+                seed = seeds.setdefault(one.response.counts.tobytes(), int(random.integers(2**32)))
+                weights.append(one.again(np.random.default_rng(seed)))
+        return (self.pixels._replace(weights=tuple(weights)),)
 
     def _limits(self) -> Knowledge:
         """Natural limits far beyond what is searched, the person's own within them; what is known of the optics."""
@@ -188,15 +210,19 @@ class Pulses:
             precision[index, index] = 0.0 if error == 0 else error**-2.0
             return error > 0
         if what.endswith("background"):
-            lower[index] = 1e-7
+            lower[index] = max(one.darkest for one in self.sharing(name))
         if what == "shift":
             shot = self.shots[int(number) - 1]
             assert shot.decay is not None
-            reach = 3 * (response_width(shot.decay) + shot.decay.width)
-            middle = arrival(shot.decay)
-            lower[index], upper[index] = middle - reach, middle + reach
+            lower[index], upper[index] = _shifts(shot.decay)
             return shot.decay.irf is not None
         return True
+
+    def sharing(self, background: str) -> list[Reading]:
+        """The measurements of which this is the background."""
+        what = "image" if background.startswith("image") else "decay"
+        found = enumerate(self.images if what == "image" else self.decays)
+        return [one for k, one in found if one is not None and ground_name(self.layout, what, k) == background]
 
     def _known(self, name: str, number: str) -> tuple[float, float]:
         """(value, relative error) of what was told."""
@@ -227,18 +253,28 @@ def response_width(decay: Decay) -> float:
     return decay.irf.width * float(np.count_nonzero(y > 0.5 * y.max()))
 
 
-def _response(decay: Decay) -> float | Spline:
-    """What `Layout` holds of a decay's response."""
-    if not isinstance(decay.irf, Response):
-        return float(decay.irf or 0.0) / FWHM
-    shape, _ = response_of(decay)
-    found = None if shape is None else in_bins(shape, decay.width)
-    if found is None:
-        raise InputError(
-            f"{decay.file}: its bins of {decay.width:.3g} ns do not resolve the response {decay.irf.file}; give the "
-            "width of the response, irf_fwhm, or finer bins"
-        )
-    return Spline(float(found.start) / decay.width, tuple(float(weight) for weight in found.weights))
+def _shifts(decay: Decay) -> tuple[float, float]:
+    """Between which times its pulse is looked for, ns."""
+    reach, middle = 3 * (response_width(decay) + decay.width), arrival(decay)
+    return middle - reach, middle + reach
+
+
+def _lit(decay: Decay, one: Splined | None) -> tuple[float, ...]:
+    """Edges of the bins of a decay's light; of a laser that repeats all that its own bins may see some of."""
+    if decay.period is None or decay.irf is None:
+        return light_edges(decay)
+    width, (early, late) = decay.width, _shifts(decay)
+    ends = (-6 * _sigma(decay), 6 * _sigma(decay))
+    if one is not None:
+        ends = (one.spline.first * width, (one.spline.first + one.spline.count + 2) * width)
+    first = int(np.floor((decay.edges[0] - late - ends[1]) / width))
+    last = int(np.ceil((decay.edges[-1] - early - ends[0]) / width))
+    return tuple((width * np.arange(first, last + 1)).tolist())
+
+
+def _sigma(decay: Decay | None) -> float:
+    """The standard deviation of a Gaussian response, ns, 0 for none."""
+    return 0.0 if decay is None or isinstance(decay.irf, Response) else float(decay.irf or 0.0) / FWHM
 
 
 def _spot(image: Image, narrowest: float) -> Spot:
@@ -247,19 +283,3 @@ def _spot(image: Image, narrowest: float) -> Spot:
     if found is None:
         raise InputError(f"{image.name}: no spot stands out of the background; check the file and the region")
     return found
-
-
-def _counts(shots: Sequence[Shot]) -> Counts:
-    """All images, then all decays, in one row."""
-    rows: list[list[np.ndarray]] = [[], [], [], []]
-    for image in (shot.image for shot in shots if shot.image is not None):
-        detector, used = detector_of(image), image.mask.ravel().astype(float)
-        photons = np.where(used > 0, detector.photons(image).ravel(), 0.0)
-        for row, values in zip(rows, (photons, used, used * 0 + 1, used * 0 + detector.floor), strict=True):
-            row.append(values)
-    for decay in (shot.decay for shot in shots if shot.decay is not None):
-        one = np.ones(decay.counts.size)
-        for row, values in zip(rows, (decay.counts, one, one, 0 * one), strict=True):
-            row.append(values)
-    photons, used, flat, floor = (np.concatenate(row)[None, None] for row in rows)
-    return Counts(photons, used, flat, floor, np.asarray(1.0))

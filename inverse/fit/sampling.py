@@ -31,6 +31,7 @@ from jaxtyping import Array, Float, Float64
 
 from excidiff.inverse.fit.draws import Draws, Progress
 from excidiff.inverse.fit.optimise import Model, moving
+from excidiff.inverse.fit.parameters import LARGEST
 from excidiff.inverse.fit.problem import Data, Problem, log_density
 from excidiff.inverse.fit.uncertainty import covariance
 from excidiff.solver.solution import InputError, SolverError
@@ -190,7 +191,7 @@ def _box(problem: Problem, values, free: tuple[int, ...]) -> Box:
     away = np.where(below ^ above, away, 1.0)
     one = away + np.log(-np.expm1(-away))
     u = np.where(below & above, np.log(share / (1 - share)), np.where(below ^ above, one, at / unit))
-    rise = 1 / (1 + np.exp(-u))
+    rise = 1 / (1 + np.exp(-np.maximum(u, -LARGEST)))
     slope = np.where(below & above, (high - low) * share * (1 - share), unit * np.where(below ^ above, rise, 1.0))
     bend = np.where(below & above, 2.0, np.where(below ^ above, 1.0, 0.0)) * rise * (1 - rise)
     curvature = precise * np.outer(slope, slope) + np.diag(bend)

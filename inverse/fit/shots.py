@@ -4,7 +4,8 @@ A round spot on a uniform film stays round (`solver.radial`): with ν_i(t) = ∫
 
     image_i = b + a (∫ n_i dt ⊗ PSF, over each pixel),     decay_ij = b + a′ ∫ R_j(t − δ) ν_i(t) dt
 
-with one a = a′ for all, one a and one a′ for all pulses, or one each. The film's numbers, the width of the spot and the
+with one a = a′ for all, one a and one a′ for all pulses, or one each. Under a laser that repeats ν_i repeats, too, and
+bins of decays see parts of several periods. The film's numbers, the width of the spot and the
 density of each pulse enter through the solver, along all of which it is differentiated forward at once; what images and
 decays add is linear in its results.
 """
@@ -35,10 +36,11 @@ EVEN = 1e6  # µm: the width of a spot that is even light
 
 
 class Spline(NamedTuple):
-    """A measured response: quadratic spline i begins `first` + i bins of the decay after the pulse, three bins long."""
+    """A measured response: quadratic spline i of `count` begins `first` + i bins of the decay after the pulse, three
+    bins long."""
 
     first: float
-    weights: tuple[float, ...]
+    count: int
 
 
 class Layout(NamedTuple):
@@ -48,7 +50,8 @@ class Layout(NamedTuple):
     decay's own bins begin on its axis. exposures: per pulse up to when its image integrates, or None. responses: per
     pulse the σ of its decay's Gaussian response, 0 for none, or a measured one. scale: "shared", "kind" or "free", see
     `FluenceSeries`. even: whether the laser's light is. quadratic: whether light goes with n². nodes, modes, steps: of
-    the solver.
+    the solver. period: of the laser, None for single pulses; with it the edges of `decays` may lie anywhere, as light
+    is there at all times, and `bins` says how many each decay has itself.
     """
 
     model: str
@@ -62,15 +65,21 @@ class Layout(NamedTuple):
     nodes: int
     modes: int
     steps: int
+    period: float | None = None
+    bins: tuple[int, ...] = ()
 
 
 class Pixels(NamedTuple):
-    """Edges of the pixels of all images, µm, their sensitivities (images, ny, nx), and the radius of the disc, µm."""
+    """Edges of the pixels of all images, µm, their sensitivities (images, ny, nx), and the radius of the disc, µm.
+
+    weights: of the splines of every measured response, in the order of the pulses.
+    """
 
     x_edges: Float[Array | np.ndarray, " nx+1"]
     y_edges: Float[Array | np.ndarray, " ny+1"]
     flat: Float[Array | np.ndarray, "I ny nx"]
     radius: Float[Array | np.ndarray, ""]
+    weights: tuple[Float[Array | np.ndarray, " I"], ...] = ()
 
 
 def names_of(layout: Layout) -> tuple[str, ...]:
@@ -125,6 +134,7 @@ def light_of(layout: Layout, own: Float[Array, " F"], edges: tuple[float, ...], 
         nodes=nodes or layout.nodes,
         modes=layout.modes,
         steps=steps or layout.steps,
+        period=layout.period,
     )
     if layout.quadratic:
         return found.squared, found.squared_modes, found.wavenumbers
@@ -139,7 +149,7 @@ def series_model(layout: Layout):
     films = [*(at[name] for name in FILMS[layout.model]), at["width"]]
 
     def model(parameters, pixels: Pixels):
-        parameters = jnp.asarray(parameters)
+        parameters, weights = jnp.asarray(parameters), iter(pixels.weights)
         runs = _runs(layout, parameters, at, pixels.radius)
         expected, slopes = [], []
         for place, (k, part) in enumerate(_images(layout)):
@@ -150,8 +160,11 @@ def series_model(layout: Layout):
         for k, edges in enumerate(layout.decays):
             if edges is None:
                 continue
-            values, tangents, _ = runs[edges][k]
-            one, along = _decay(layout, parameters, at, k, values[0], tangents[0], films)
+            run, parts = run_of(layout, edges)
+            values, tangents, _ = runs[run][k]
+            own = next(weights) if isinstance(layout.responses[k], Spline) else None
+            light = (values[0], tangents[0]) if parts is None else (parts @ values[0], tangents[0] @ parts.T)
+            one, along = _decay(layout, parameters, at, k, *light, films, own)
             expected.append(one)
             slopes.append(along)
         return jnp.concatenate(expected)[None, None], jnp.concatenate(slopes, axis=1)[:, None, None]
@@ -165,8 +178,9 @@ def _images(layout: Layout):
         if exposure is None:
             continue
         own = layout.decays[k]
-        if own is not None and own[0] == 0 and abs(own[-1] / exposure - 1) < 1e-9:
-            yield k, own
+        run = None if own is None else run_of(layout, own)[0]
+        if run is not None and run[0] == 0 and abs(run[-1] / exposure - 1) < 1e-9:
+            yield k, run
         else:
             yield k, (0.0, exposure)
 
@@ -178,7 +192,7 @@ def _runs(layout: Layout, parameters, at, radius):
         wanted.setdefault(edges, set()).add(k)
     for k, edges in enumerate(layout.decays):
         if edges is not None:
-            wanted.setdefault(edges, set()).add(k)
+            wanted.setdefault(run_of(layout, edges)[0], set()).add(k)
     found: dict[tuple[float, ...], dict[int, Any]] = {}
     film = jnp.stack([parameters[at[name]] for name in (*FILMS[layout.model], "width")])
     for edges, members in wanted.items():
@@ -190,7 +204,8 @@ def _runs(layout: Layout, parameters, at, radius):
             return values, jax.vmap(push)(jnp.eye(one.size))
 
         values, tangents = jax.vmap(solved)(own)
-        waves = light_of(layout, own[0], edges[:1] + edges[-1:], radius, nodes=8, steps=8)[2]
+        single = layout._replace(period=None)
+        waves = light_of(single, own[0], edges[:1] + edges[-1:], radius, nodes=8, steps=8)[2]
         pick = lambda tree, i: jax.tree.map(lambda a: a[i], tree)  # noqa: E731
         found[edges] = {k: (pick(values, i), pick(tangents, i), waves) for i, k in enumerate(order)}
     return found
@@ -204,13 +219,13 @@ def _image(layout: Layout, parameters, at, k: int, light, pixels: Pixels, place:
     optics = jnp.stack([parameters[at[f"centre_x_{k + 1}"]], parameters[at[f"centre_y_{k + 1}"]],
                         parameters[at["psf_width"]]])  # fmt: skip
 
-    def seen(modes, optics):
+    def shown(modes, optics):
         sides = jnp.asarray(pixels.x_edges), jnp.asarray(pixels.y_edges)
         return pixel_image(modes, waves, *sides, optics[:2], jnp.exp(optics[2]))
 
-    shape = seen(modes, optics)
-    by_film = jax.vmap(lambda m: seen(m, optics))(tangents)
-    by_optics = jnp.moveaxis(jax.jacfwd(lambda o: seen(modes, o))(optics), -1, 0)
+    shape = shown(modes, optics)
+    by_film = jax.vmap(lambda m: shown(m, optics))(tangents)
+    by_optics = jnp.moveaxis(jax.jacfwd(lambda o: shown(modes, o))(optics), -1, 0)
     bright = scale * flat * shape
     ground = at[ground_name(layout, "image", k)]
     slopes = jnp.zeros((len(at), *shape.shape))
@@ -220,21 +235,21 @@ def _image(layout: Layout, parameters, at, k: int, light, pixels: Pixels, place:
     return bright + parameters[ground] * flat, slopes.at[scale_at].set(bright).at[ground].set(flat)
 
 
-def _decay(layout: Layout, parameters, at, k: int, light, tangents, films):
-    """One decay with its slopes."""
+def _decay(layout: Layout, parameters, at, k: int, light, tangents, films, weights):
+    """One decay with its slopes; `weights` of a measured response."""
     edges = jnp.asarray(layout.decays[k])
+    bins, width = light.size if layout.period is None else layout.bins[k], (edges[-1] - edges[0]) / light.size
     scale_at = at[scale_name(layout, "decay", k)]
     ground, shift = at[ground_name(layout, "decay", k)], at[f"shift_{k + 1}"]
     scale, response = jnp.exp(parameters[scale_at]), layout.responses[k]
-    slopes = jnp.zeros((len(at), light.size))
-    by_shift = jnp.zeros_like(light)
+    slopes, by_shift = jnp.zeros((len(at), bins)), jnp.zeros(bins)
     if isinstance(response, Spline) or response > 0:
 
         def late(delay):
+            first = layout.firsts[k] - delay
             if isinstance(response, Spline):
-                width = (edges[-1] - edges[0]) / light.size
-                return _through(response, light.size, (layout.firsts[k] - delay) / width)
-            return pixel_weights(edges, edges - edges[0] + layout.firsts[k] - delay, jnp.asarray(response))
+                return _through(response, weights, (bins, light.size), (first - edges[0]) / width)
+            return pixel_weights(edges, width * jnp.arange(bins + 1) + first, jnp.asarray(response))
 
         matrix, moved = jax.jvp(late, (parameters[shift],), (jnp.ones_like(parameters[shift]),))
         by_shift = scale * (moved @ light)
@@ -245,19 +260,35 @@ def _decay(layout: Layout, parameters, at, k: int, light, tangents, films):
     return bright + parameters[ground], slopes
 
 
-def _through(response: Spline, count: int, first) -> Float[Array, "J J"]:
-    """What bin j shows of the light of bin m, even within it, where bins are counted from `first` after the pulse.
+def _through(response: Spline, weights, size: tuple[int, int], first) -> Float[Array, "J M"]:
+    """What bin j shows of the light of bin m, even within it, where bin 0 is `first` bins later than the light's.
 
     Light, spline and bin are boxes of one width folded into each other, five in all: a quartic B-spline of their
     distance.
     """
-    splines, place = len(response.weights), np.arange(count)
-    lags = jnp.arange(1 - count - (splines - 1), count) + first + 1 - response.first
+    bins, lit = size
+    lags = jnp.arange(2 - lit - response.count, bins) + first + 1 - response.first
     signs = (1, -5, 10, -10, 5, -1)
     boxes = sum(sign * jnp.maximum(lags - k, 0.0) ** 4 for k, sign in enumerate(signs)) / 24
     boxes = jnp.where((lags > 0) & (lags < 5), boxes, 0.0)
-    kernel = jnp.convolve(jnp.asarray(response.weights), boxes, mode="valid")
-    return kernel[place[:, None] - place[None, :] + count - 1]
+    kernel = jnp.convolve(jnp.asarray(weights), boxes, mode="valid")
+    return kernel[np.arange(bins)[:, None] - np.arange(lit)[None, :] + lit - 1]
+
+
+def run_of(layout: Layout, edges: tuple[float, ...]) -> tuple[tuple[float, ...], Float[np.ndarray, "J M"] | None]:
+    """(edges for the solver of the light in bins, what of each it gives a bin); None: they are the bins' own."""
+    return (edges, None) if layout.period is None else wrapped(edges, layout.period)
+
+
+@lru_cache(maxsize=64)
+def wrapped(edges: tuple[float, ...], period: float) -> tuple[tuple[float, ...], Float[np.ndarray, "J M"]]:
+    """All of a period cut where any of the bins begins or ends, ns, and how often each part lies in each bin."""
+    times, least = np.asarray(edges), 1e-9 * period
+    cuts = np.unique(np.round(np.mod(times, period) / least)) * least
+    cuts = np.array([0.0, *(cut for cut in cuts if least < cut < period - least), period])
+    middle = (cuts[1:] + cuts[:-1]) / 2
+    turns = np.floor((times[:, None] - middle[None, :]) / period)
+    return tuple(cuts.tolist()), np.diff(turns, axis=0)
 
 
 def light_edges(decay: Decay) -> tuple[float, ...]:

@@ -15,11 +15,13 @@ from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import Shot
 from excidiff.inverse.fit.parameters import kind
 from excidiff.inverse.fit.pulses import RANGES, Pulses, arrival, rise
-from excidiff.inverse.fit.shots import FILMS, Layout, Pixels, ground_name, light_of, series_model
+from excidiff.inverse.fit.shots import FILMS, Layout, Pixels, ground_name, light_of, run_of, series_model
+from excidiff.solver.solution import InputError
 
 TRIED = 384  # films that are held against the decays
 BEST = 3  # of which the fit is made from
 COARSE_NODES, COARSE_STEPS = 24, 48
+NOTHING = 1e-300  # photons per exciton and ns: no light
 
 
 def starts(pulses: Pulses) -> list[Float64[np.ndarray, " P"]]:
@@ -35,6 +37,11 @@ def starts(pulses: Pulses) -> list[Float64[np.ndarray, " P"]]:
     tried = np.clip(tried, lower, upper)
     misfit, scales = against_decays(pulses, tried)
     order = np.argsort(misfit)[:BEST]
+    if (scales[order[0]] <= np.log(NOTHING)).any():
+        raise InputError(
+            "the decays fall where light would make them rise: of a signal that a pulse makes negative, such as a "
+            "bleach, give the negative"
+        )
     found = [whole(pulses, tried[i], scales[i]) for i in order]
     for film in pulses.constraints.starting(films, tried[order[0]])[1:]:
         film = np.clip(film, lower, upper)
@@ -43,14 +50,17 @@ def starts(pulses: Pulses) -> list[Float64[np.ndarray, " P"]]:
 
 
 def against_decays(pulses: Pulses, tried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Neyman's χ² of every film against all decays, and the scale (log) of each; without decays, how far off middle."""
+    """χ² of every film against all decays, of counts Neyman's, and the scale (log) of each.
+
+    Without decays, how far off middle.
+    """
     lit = [(k, shot.decay) for k, shot in enumerate(pulses.shots) if shot.decay is not None]
     if not lit:
         return np.abs(tried - tried.mean(0)).sum(1), np.zeros((len(tried), 0))
     light = np.concatenate([_tried_light(pulses, tried, k, decay) for k, decay in lit], axis=1)
     sizes = [decay.time.size for _, decay in lit]
     data = np.concatenate([decay.counts for _, decay in lit])
-    weight = 1 / np.sqrt(data + 1.0)
+    weight = np.concatenate([_weight(decay) for _, decay in lit])
     which = np.repeat(np.arange(len(lit)), sizes)
     grounds = (which[:, None] == np.arange(len(lit))[None, :]) * weight[:, None]
     # Backgrounds are projected out, the one scale of every film follows in closed form.
@@ -62,10 +72,15 @@ def against_decays(pulses: Pulses, tried: np.ndarray) -> tuple[np.ndarray, np.nd
         parts = [(which == k) for k in range(len(lit))]
         fits = [_scale(shape[:, p], rest[p]) for p in parts]
         chi2 = sum(((rest[p] - f[:, None] * shape[:, p]) ** 2).sum(1) for p, f in zip(parts, fits, strict=True))
-        return np.asarray(chi2), np.log(np.maximum(np.stack(fits, axis=1), 1e-300))
+        return np.asarray(chi2), np.log(np.maximum(np.stack(fits, axis=1), NOTHING))
     scale = _scale(shape, rest)
-    scales = np.repeat(np.log(np.maximum(scale, 1e-300))[:, None], len(lit), axis=1)
+    scales = np.repeat(np.log(np.maximum(scale, NOTHING))[:, None], len(lit), axis=1)
     return ((rest - scale[:, None] * shape) ** 2).sum(1), scales
+
+
+def _weight(decay: Decay) -> np.ndarray:
+    """One over the standard error of each bin, as its own counts tell it."""
+    return 1 / np.sqrt(decay.counts + 1.0) if decay.uncertainty is None else 1 / decay.uncertainty
 
 
 def _tried_light(pulses: Pulses, tried: np.ndarray, k: int, decay: Decay) -> np.ndarray:
@@ -73,9 +88,15 @@ def _tried_light(pulses: Pulses, tried: np.ndarray, k: int, decay: Decay) -> np.
     own = np.column_stack([tried, np.full((len(tried), 2), [np.log(pulses.width[0]), np.log(pulses.shots[k].density)])])
     edges, radius = pulses.layout.decays[k], np.asarray(pulses.pixels.radius)
     assert edges is not None
-    layout = pulses.layout._replace(decays=(), exposures=(), responses=(), firsts=())
-    found = np.array(_totals(layout, edges, own, radius))
-    if decay.irf is not None:
+    layout = pulses.layout._replace(decays=(), exposures=(), responses=(), firsts=(), bins=())
+    run, parts = run_of(layout, edges)
+    found = np.array(_totals(layout, run, own, radius))
+    if parts is not None:
+        found = found @ parts.T
+        first = 0.0 if decay.irf is None else (decay.edges[0] - rise(decay) - edges[0]) / decay.width
+        place = np.clip(np.arange(decay.time.size) + round(float(first)), 0, found.shape[1] - 1)
+        found = found[:, place]
+    elif decay.irf is not None:
         late = max(round(float(rise(decay) - decay.edges[0]) / decay.width), 0)
         found = np.pad(found, ((0, 0), (late, 0)))[:, : decay.time.size]
     return found
@@ -99,7 +120,8 @@ def whole(pulses: Pulses, film: np.ndarray, scales: np.ndarray) -> Float64[np.nd
         elif what == "shift" and shot is not None and shot.decay is not None:
             start[index] = 0.0 if shot.decay.irf is None else arrival(shot.decay)
         elif what.endswith("background"):
-            start[index] = _ground(pulses, what, shot)
+            least = 0.02 if np.isfinite(pulses.knowledge.lower[index]) else -np.inf  # photons, or data of any sign
+            start[index] = max(_ground(pulses, what, shot), least)
     return _lit(pulses, start)
 
 
@@ -110,7 +132,7 @@ def _ground(pulses: Pulses, what: str, shot: Shot | None) -> float:
         found = [float(np.quantile(one.decay.counts, 0.02)) for one in shots if one.decay is not None]
     else:
         found = [spot.background for one, spot in zip(pulses.shots, pulses.spots, strict=True) if one in shots and spot]
-    return max(min(found), 0.02)
+    return min(found)
 
 
 def _lit(pulses: Pulses, start: np.ndarray) -> np.ndarray:
@@ -122,13 +144,12 @@ def _lit(pulses: Pulses, start: np.ndarray) -> np.ndarray:
         return start
     expected = np.asarray(_expected(pulses.layout, jnp.asarray(start), pulses.pixels))
     place, light, seen = 0, [], []
-    for shot in pulses.shots:
-        if shot.image is None:
+    for k, (shot, spot) in enumerate(zip(pulses.shots, pulses.spots, strict=True)):
+        if shot.image is None or spot is None:
             continue
-        k = pulses.shots.index(shot)
         ground = start[pulses.names.index(ground_name(pulses.layout, "image", k))] * shot.image.counts.size
         light.append(float(expected[place : place + shot.image.counts.size].sum()) - ground)
-        seen.append(max(float(shot.image.photons[shot.image.mask].sum()) - ground, 1.0))
+        seen.append(max(float(shot.image.photons[shot.image.mask].sum()) - ground, 0.1 * spot.amplitude))
         place += shot.image.counts.size
     if len(scales) == 1:
         start[scales] = np.log(sum(seen) / sum(light))
