@@ -9,6 +9,7 @@ import numpy as np
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.colours import LINES, names_asked
 from excidiff.inverse.fit.optics import Given
+from excidiff.inverse.fit.parameters import STEADY
 from excidiff.inverse.fit.shots import FILMS
 from excidiff.inverse.options import MODELS
 from excidiff.solver.solution import InputError
@@ -22,6 +23,8 @@ OF_IMAGES: dict[str, Any] = {
 """What is said of images only, and its defaults."""
 OF_MAPS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "temperature", "lifetime", "fixed", "bounds", "starts", "priors")
 """What of it is said of spectral maps, too."""
+BESIDE = ("laser_wavelength", "emission_wavelength", "noise", "tied", "background")
+"""What is said of the images beside a spectral map."""
 OF_SERIES = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "fixed",
              "bounds", "starts", "priors")  # fmt: skip
 """And what of fluence series."""
@@ -95,10 +98,12 @@ def check_series(experiment: Any) -> None:
 
 def check_map(experiment: Any) -> None:
     """What a spectral map needs beside it, and what it has no use for."""
-    given = said(experiment, but=OF_MAPS)
-    given += ["images"] * bool(experiment.images) + ["components"] * (experiment.components is not None)
+    given = said(experiment, but=OF_MAPS + BESIDE * bool(experiment.images))
+    given += ["components"] * (experiment.components is not None)
     if given:
         raise InputError(f"{' and '.join(given)} given: a spectral map has no use for it; fit the two apart")
+    if experiment.images:
+        _check_both(experiment)
     if experiment.model == "mixture":
         raise InputError("a mixture of lifetimes is fitted to decays alone; leave the spectral map out")
     if (experiment.laser is None) == (experiment.laser_fwhm is None):
@@ -119,7 +124,23 @@ def check_map(experiment: Any) -> None:
     known = experiment.absorption is not None
     if known:
         experiment.absorption.at(experiment.spectral_map.edges)
-    experiment.constraints.check(names_asked(experiment.line, experiment.model, guiding=known))
+    experiment.of_spectra.check(names_asked(experiment.line, experiment.model, guiding=known))
+
+
+def _check_both(experiment: Any) -> None:
+    """What images and a spectral map together leave to be said: nothing of the length, nor of what each has."""
+    if experiment.intervals.random:
+        raise InputError(
+            f"interval = {experiment.interval!r}: images and a spectral map together have intervals of Fisher's "
+            "information; fit the two apart for others"
+        )
+    said_of = {**experiment.fixed, **experiment.bounds, **experiment.starts, **experiment.priors}
+    unclear = [name for name in said_of if name in STEADY]
+    if unclear:
+        raise InputError(
+            f"{' and '.join(unclear)} fixed, bounded, started or known beforehand: images and spectral map each have "
+            "one, and the length is what both are asked for; say it of either alone, and fit the two apart"
+        )
 
 
 def given_number(number: float | tuple[float, float] | None, name: str) -> Given | None:

@@ -27,6 +27,7 @@ from excidiff.inverse.fit.landscape import ROOM, Landscape, landscape_of
 from excidiff.inverse.fit.optics import Optics, noise_of, resolve_optics
 from excidiff.inverse.fit.parameters import GATED, STEADY, Constraints
 from excidiff.inverse.intervals import Intervals
+from excidiff.inverse.joint import answer_joint, join
 from excidiff.inverse.lifetimes import common_lifetime, measure_decays, of_one_lifetime, with_lifetime
 from excidiff.inverse.measure import measure
 from excidiff.inverse.options import Model
@@ -49,8 +50,9 @@ class Experiment:
     decay: one of the same film, or several, each with its instrument's response; with images it gives the lifetime.
     series: images and decays after pulses of several powers, fitted together; with it neither images nor decay.
     spectral_map: spectra against position of a spot in steady light; collection_fwhm: of the spot that the
-    spectrometer sees, µm at the sample. With a lifetime, or a decay, it gives D and the rate of relaxation. line: that
-    of a site, "gaussian" or "voigt". absorption: of the film along its plane, from `read_absorption`.
+    spectrometer sees, µm at the sample. With a lifetime, or a decay, it gives D and the rate of relaxation; with steady
+    images of the same film, one diffusion length of both, if they agree on it. line: that of a site, "gaussian" or
+    "voigt". absorption: of the film along its plane, from `read_absorption`.
     model: "free", one lifetime, or "mixture", as many populations with lifetimes of their own as `components` (2), of
     a decay alone; of a spectral map "relaxation", excitons that sink in energy, or "reabsorption", light guided along
     the film and absorbed on its way, which needs the absorption; "landscape": one lifetime over the landscape that is
@@ -114,6 +116,7 @@ class Experiment:
             return
         if self.spectral_map is not None:
             check_map(self)
+        if self.spectral_map is not None and not self.images:
             return
         self._check_decays()
         if not self.images:
@@ -145,12 +148,12 @@ class Experiment:
             raise InputError(
                 f"tied = {self.tied}: images and laser image must show the same field; their shapes differ"
             )
-        if self.priors and self.gates is None and len(self.images) > 1:
+        if self.of_images.priors and self.gates is None and len(self.images) > 1:
             raise InputError(
                 f"prior {' and '.join(self.priors)} of {len(self.images)} images: each would count it anew; fit the "
                 "images without it and combine the mean with it, or fit one image"
             )
-        self.constraints.check(STEADY if self.gates is None else GATED)
+        self.of_images.check(STEADY if self.gates is None else GATED)
         gate_pairs(self.gates, self.images)
         _ = self.film
 
@@ -205,6 +208,18 @@ class Experiment:
         starts = {name: value for name, value in self.starts.items() if not (of_decays and name == "lifetime")}
         return Constraints(fixed, dict(self.bounds), tuple(self.tied), starts, dict(self.priors))
 
+    @property
+    def of_images(self) -> Constraints:
+        """Those of images: beside a spectral map, which all others are of, a known background and tied centres."""
+        own = self.constraints
+        said_of = {*own.fixed, *own.bounds, *own.starts, *own.priors}
+        return own if self.spectral_map is None else own.without(said_of - {"background"})
+
+    @property
+    def of_spectra(self) -> Constraints:
+        """Those of a spectral map."""
+        return replace(self.constraints.without(("background",) if self.images else ()), tied=())
+
     def fit(self, progress: Progress | None = None) -> FitResult:
         """Fit everything in double precision, whatever JAX is set to; `progress(done, all, name)` is called per image.
 
@@ -232,11 +247,11 @@ class Experiment:
             optics = landscape_optics(optics)
         lifetime = common_lifetime(decays) if decays else lifetime_estimate(given_number(self.lifetime, "lifetime"))
         populations = populations_of(decays) if self._may_mix else None
-        if self.spectral_map is not None:
+        if self.spectral_map is not None and not self.images:
             return self._fit_map(optics, lifetime, decays, told, progress)
         noise, interval = noise_of(self.images[0], self.noise), self.intervals.simple
         if self.gates is None:
-            measured = partial(measure_all, self.images, optics, self.constraints, noise=noise, interval=interval)
+            measured = partial(measure_all, self.images, optics, self.of_images, noise=noise, interval=interval)
             batch = measured(landscape=self.film, progress=progress)
             if populations is not None:
                 batch, populations = beside(measured, batch, populations, asked=self.model == "mixture")
@@ -251,6 +266,8 @@ class Experiment:
         batch, columns = draw_images(batch, self.intervals, progress, first=len(decays))
         asked = Asked(self.images, self.gates is None, self.film is None, noise, interval, self.unreadable)
         result = answer_images(asked, batch, optics, lifetime, decays, self.settings())
+        if self.spectral_map is not None:
+            return finished(self._joined(result, batch, optics, lifetime))
         if populations is not None:
             return finished(with_populations(result, batch, populations))
         return finished(with_diffusivity(result, told | columns, lifetime, self.seed))
@@ -279,13 +296,21 @@ class Experiment:
         found, chosen = draw_map(found, lifetime, told, self.intervals, progress), self.model is None
         return finished(answer_map(found, optics, collection, lifetime, decays, self.settings(), chosen=chosen))
 
+    def _joined(self, images: FitResult, batch: Batch, optics: Optics, lifetime: Estimate) -> FitResult:
+        """The images' result with the spectral map of the same film."""
+        alone, collection = self.measured_map(lifetime), given_number(self.collection_fwhm, "collection_fwhm")
+        found = join(batch, images.parameters.get("diffusion_length"), optics, collection, alone, lifetime)
+        told, chosen = found.told, self.model is None
+        spectra = answer_map(told, optics, collection, lifetime, (), self.settings(), chosen=chosen)
+        return answer_joint(images, spectra, found)
+
     def measured_map(self, lifetime: Estimate = NO_LIFETIME) -> MeasuredMap:
         """The spectral map's fit, with what is known of the lifetime."""
         assert self.spectral_map is not None
         return measure_spectral_map(
             self.spectral_map,
             collection_known(self.optics(), given_number(self.collection_fwhm, "collection_fwhm")),
-            self.constraints,
+            self.of_spectra,
             lifetime,
             temperature=ROOM if self.temperature is None else self.temperature,
             model=self.model,

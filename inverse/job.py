@@ -110,7 +110,9 @@ def build(settings: FitSettings) -> Experiment:
     if settings.components is not None:
         given["components"] = whole("--components", settings.components)
     if settings.spectral_map is not None:
-        return Experiment(**_said({**given, **_spectra(settings)}))
+        given |= _spectra(settings)
+        if not settings.images:
+            return Experiment(**_said(given))
     if settings.image_density or settings.decay_density:
         return Experiment(**_said({**_powers(settings), **_draws(settings)}))
     if not settings.images and settings.frames is None:
@@ -130,7 +132,8 @@ def build(settings: FitSettings) -> Experiment:
         if lost:
             raise InputError(lost[0].reason)
         given["gates"] = frame_time * np.arange(len(images) + 1)
-    given |= _optics(settings)
+    if settings.spectral_map is None:
+        given |= _optics(settings)
     if settings.landscape is not None:
         given["landscape"] = _landscape(settings)
     if settings.background is not None:
@@ -139,9 +142,9 @@ def build(settings: FitSettings) -> Experiment:
     if given["lifetime"] is None:  # fixing it and giving it are the same wish
         given["lifetime"] = fixed.pop("lifetime", None)
     unreadable = [(place, _name(e), e.reason) for place, e in enumerate(found) if isinstance(e, Unreadable)]
-    given |= {"noise": settings.noise, "tied": settings.tie}
+    given |= {"noise": settings.noise, "tied": settings.tie, "fixed": fixed}
     given["bounds"] = dict(bounds_of(text) for text in settings.bound)
-    return Experiment(images=images, fixed=fixed, unreadable=unreadable, **_said(given))
+    return Experiment(images=images, unreadable=unreadable, **_said(given))
 
 
 def _draws(settings: FitSettings) -> dict[str, Any]:

@@ -11,14 +11,25 @@
     diffusivity = {fixed = "0.05 um^2/ns"}    # of the film where nothing traps, like the lifetime
     lifetime = {fixed = "5 ns"}
     [map]
-    parameter = "trapping_rate"               # or "lifetime"
+    parameter = "trapping_rate"               # "lifetime", "trap_density", "diffusivity" or "landscape"
     positions = "positions_um.csv"            # columns x_um, y_um from the images' centre, a row for each image
     excitons = 60000                          # photons that a spot would give if nothing trapped
     prior = "total variation"                 # or "smooth"
 
-The other tables are those of `protocol`: [camera], and [detection] background.
+A trap density takes capture = {fixed = "2e-3 um^2/ns"} as well, a diffusivity the lifetime alone, a landscape the
+temperature of [film]. A raster scan stands in for images, their optics and their positions:
+
+    [[raster]]
+    file = "scan.csv"                         # x_um, y_um, counts, or what else `read_raster_scan` reads
+    step = "200 nm"                           # where the file does not say
+    quantity = "intensity"                    # or "lifetime", or "energy" of a landscape, which take no excitons
+    collection_fwhm = "400 nm"                # of a detector that moves with the laser; else all light is collected
+    gain = 1                                  # and offset, uncertainty, photons, mask, column, channel, time_unit
+
+The other tables are those of `protocol`: [camera] of images, and [detection] background.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,43 +39,60 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import Float
 
+from excidiff.inverse.files.noise import names_file
+from excidiff.inverse.files.scans import Quantity
 from excidiff.inverse.files.tables import read_columns
 from excidiff.inverse.files.toml import check_keys, read_toml
 from excidiff.inverse.files.units import length_unit
-from excidiff.inverse.fit.ratemap import KINDS
+from excidiff.inverse.fit.cells import KINDS
 from excidiff.inverse.fit.smoothing import Name
 from excidiff.inverse.options import fixed_value, number, quantity
-from excidiff.inverse.protocol import settings_of
+from excidiff.inverse.protocol import KINDS as MEASUREMENTS
+from excidiff.inverse.protocol import SECTIONS, settings_of
 from excidiff.inverse.settings import LISTS, FitSettings
 from excidiff.solver.solution import InputError
 
 KEYS = ("parameter", "positions", "excitons", "prior")
-OF_FILM = {"diffusivity": "0.05 um^2/ns", "lifetime": "5 ns"}
-USED = ("images", "laser_fwhm", "psf_fwhm", "pixel_size", "lifetime", "fix", "gain", "offset", "read_noise",
-        "excess_noise", "dark", "flat", "mask", "saturation", "background", "device")  # fmt: skip
+OF_FILM = {"diffusivity": "0.05 um^2/ns", "lifetime": "5 ns", "capture": "2e-3 um^2/ns"}
+USED = ("laser_fwhm", "lifetime", "fix", "background", "temperature", "device")
+OF_IMAGES = ("images", "psf_fwhm", "pixel_size", "gain", "offset", "read_noise", "excess_noise", "dark", "flat", "mask",
+             "saturation")  # fmt: skip
+RASTER: dict[str, str | int | float] = {
+    "file": "scan.csv", "step": "200 nm", "quantity": "lifetime", "uncertainty": "error.csv", "photons": "photons.csv",
+    "mask": "mask.csv", "collection_fwhm": "400 nm", "column": "counts", "channel": 1, "time_unit": "ns", "gain": 2.5,
+    "offset": 100.0,
+}  # fmt: skip
+"""Keys of [[raster]], with what they may look like."""
+PATHS = ("file", "photons", "mask")
+COUNTED = ("images", "intensity scan")
+"""What has photons, and with them excitons and a background."""
+ROOM = 295.0
+"""K, where no temperature is given."""
 _COLUMN = re.compile(r"(?P<axis>[xy])[\s_(\[/]*(?P<unit>[A-Za-zµμå]*)[\s)\]]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapRequest:
-    """What the file asks for, in µm and ns; `settings` hold the images and the camera, `positions` is a path."""
+    """What the file asks for.
+
+    `known`: what `measure_map` is given beside its data, in µm, ns, K and photons. `settings` hold images and camera,
+    `positions` is a path; or `raster` is what `read_raster_scan` takes, its first argument as "file".
+    """
 
     file: str
     settings: FitSettings
-    positions: str
-    kind: str
-    prior: Name
-    excitons: float
-    diffusivity: float
-    lifetime: float
-    laser_fwhm: float
-    psf_fwhm: float
-    background: float | str
+    known: Mapping[str, Any]
+    positions: str | None = None
+    raster: Mapping[str, Any] | None = None
 
-    def known(self) -> dict[str, Any]:
-        """What `measure_rate_map` is given beside images and positions."""
-        names = ("diffusivity", "lifetime", "laser_fwhm", "psf_fwhm", "excitons", "background", "prior", "kind")
-        return {name: getattr(self, name) for name in names}
+    def paths(self) -> list[tuple[str, str]]:
+        """(role, path) of every file that is read, this one first."""
+        found = [("map", self.file), *self.settings.paths()]
+        if self.positions is not None:
+            found.append(("positions", self.positions))
+        raster = self.raster or {}
+        named = [*PATHS, *(["uncertainty"] if names_file(raster.get("uncertainty")) else [])]
+        return found + [("raster" if key == "file" else key, raster[key]) for key in named if key in raster]
 
 
 def read_map_request(path: str | Path) -> MapRequest:
@@ -77,26 +105,24 @@ def read_map_request(path: str | Path) -> MapRequest:
     document, _ = read_toml(file, "give the .toml file of a map")
     if "map" not in document:
         raise InputError(f"{file}: the table [map] is missing; without one the file is for excidiff fit")
-    rest = {name: table for name, table in document.items() if name != "map"}
-    if "fit" in rest or "inputs" in rest:
+    if "fit" in document or "inputs" in document:
         raise InputError(f"{file}: a map is no fit: it has the tables of an experiment's file and [map]")
+    check_keys(file, document, ("map", "raster", "model", "components", "parameters", *SECTIONS, *MEASUREMENTS), "")
+    raster = _raster(file, document["raster"]) if "raster" in document else None
+    rest = {name: table for name, table in document.items() if name not in ("map", "raster")}
     settings = settings_of(file, rest, {}, dict.fromkeys(LISTS, ()))
-    kind, positions, excitons, prior = _about(file, document["map"])
-    _check_useful(file, settings)
-    if not settings.images:
-        raise InputError(f'{file}: there are no images; name them, as in [[image]] with file = "spots.tif"')
-    film = _film(file, settings)
-    return MapRequest(
-        file=str(file),
-        settings=settings,
-        positions=str(file.parent / positions),
-        kind=kind,
-        prior=prior,
-        excitons=excitons,
-        **film,
-        **{name: _width(file, settings, name) for name in ("laser_fwhm", "psf_fwhm")},
-        background="fit" if settings.background in (None, "fit") else number("background", str(settings.background)),
-    )
+    source = "images" if raster is None else f"{raster.get('quantity', 'intensity')} scan"
+    about = _about(file, document["map"], source)
+    kind = about.pop("kind")
+    _check_useful(file, settings, kind, source)
+    positions = about.pop("positions", None)
+    known = {"kind": kind, **about, **_film(file, settings, kind), "laser_fwhm": _width(file, settings, "laser_fwhm")}
+    if raster is None:
+        known["psf_fwhm"] = _width(file, settings, "psf_fwhm")
+    if source in COUNTED:
+        known["background"] = _background(file, settings, source)
+    places = None if positions is None else str(file.parent / positions)
+    return MapRequest(file=str(file), settings=settings, known=known, positions=places, raster=raster)
 
 
 def read_positions(path: str | Path, count: int) -> Float[np.ndarray, "P 2"]:
@@ -128,20 +154,52 @@ def read_positions(path: str | Path, count: int) -> Float[np.ndarray, "P 2"]:
     return np.stack([values[:, found[axis][0]] * (sizes[axis] or 1.0) for axis in "xy"], axis=1)
 
 
-def _about(file: Path, table: Any) -> tuple[str, str, float, Name]:
-    """(kind, positions, excitons, prior) of the table [map]."""
+def _raster(file: Path, entries: Any) -> dict[str, Any]:
+    """What [[raster]] says, paths counted from the file's folder."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{file}: a raster scan is a table with two brackets; write [[raster]], and its keys below it")
+    if len(entries) != 1:
+        raise InputError(f"{file}: {len(entries)} tables [[raster]]; a map is made from one scan")
+    table = entries[0]
+    check_keys(file, table, RASTER, " in [[raster]]")
+    if "file" not in table:
+        raise InputError(f'{file}: [[raster]] has no file; give it, such as file = "{RASTER["file"]}"')
+    for key, value in table.items():
+        example = RASTER[key]
+        kinds = int if key == "channel" else int | float if isinstance(example, float) else str
+        kinds = str | int | float if key == "uncertainty" else kinds
+        if isinstance(value, bool) or not isinstance(value, kinds) or value == "":
+            raise InputError(f"{file}: [[raster]] {key} = {value!r}: write it like {key} = {json.dumps(example)}")
+    what = _one_of(file, table, "quantity", get_args(Quantity), "intensity", "[[raster]]")
+    if what != "lifetime" and "time_unit" in table:
+        raise InputError(f'{file}: [[raster]] time_unit is of lifetimes; leave it out, or write quantity = "lifetime"')
+    named = [*PATHS, *(["uncertainty"] if names_file(table.get("uncertainty")) else [])]
+    return {key: str(file.parent / value) if key in named else value for key, value in table.items()}
+
+
+def _about(file: Path, table: Any, source: str) -> dict[str, Any]:
+    """Kind, prior, excitons and positions of the table [map], where the source has such."""
     if not isinstance(table, dict):
         raise InputError(f"{file}: [map] is no table: write its keys below it")
     check_keys(file, table, KEYS, " in [map]")
-    kind = _one_of(file, table, "parameter", tuple(KINDS), None)
-    prior: Any = _one_of(file, table, "prior", get_args(Name), get_args(Name)[0])
-    positions = _needed(file, table, "positions", '"positions_um.csv", a table with the columns x_um and y_um')
-    if not isinstance(positions, str) or not positions:
-        raise InputError(f"{file}: [map] positions = {positions!r}: give the path of a table")
-    excitons = _needed(file, table, "excitons", "60000, the photons of a spot on a film without traps")
+    found: dict[str, Any] = {"kind": _one_of(file, table, "parameter", tuple(KINDS), None, "[map]")}
+    found["prior"] = _one_of(file, table, "prior", get_args(Name), get_args(Name)[0], "[map]")
+    if source == "images":
+        positions = _needed(file, table, "positions", '"positions_um.csv", a table with the columns x_um and y_um')
+        if not isinstance(positions, str) or not positions:
+            raise InputError(f"{file}: [map] positions = {positions!r}: give the path of a table")
+        found["positions"] = positions
+    elif "positions" in table:
+        raise InputError(f"{file}: [map] positions: those of a raster scan are in its own file; leave it out")
+    if source not in COUNTED:
+        if "excitons" in table:
+            raise InputError(f"{file}: [map] excitons: lifetimes and energies are alike for few and many; leave it out")
+        return found
+    of = "spot" if source == "images" else "position"
+    excitons = _needed(file, table, "excitons", f"60000, the photons of a {of} on a film without traps")
     if isinstance(excitons, bool) or not isinstance(excitons, int | float) or not 0 < excitons < np.inf:
         raise InputError(f"{file}: [map] excitons = {excitons!r}: give a positive number of photons")
-    return kind, positions, float(excitons), prior
+    return {**found, "excitons": float(excitons)}
 
 
 def _needed(file: Path, table: Mapping[str, Any], key: str, example: str) -> Any:
@@ -150,34 +208,52 @@ def _needed(file: Path, table: Mapping[str, Any], key: str, example: str) -> Any
     return table[key]
 
 
-def _one_of(file: Path, table: Mapping[str, Any], key: str, words: tuple[str, ...], default: str | None) -> str:
+def _one_of(
+    file: Path, table: Mapping[str, Any], key: str, words: tuple[str, ...], default: str | None, where: str
+) -> str:
     value = table.get(key, default)
-    listed = " or ".join(f'"{word}"' for word in words)
+    *most, last = (f'"{word}"' for word in words)
+    listed = f"{', '.join(most)} or {last}"
     if value is None:
-        raise InputError(f"{file}: [map] {key} is missing; choose {listed}")
+        raise InputError(f"{file}: {where} {key} is missing; choose {listed}")
     if value not in words:
-        raise InputError(f"{file}: [map] {key} = {value!r}: choose {listed}")
+        raise InputError(f"{file}: {where} {key} = {value!r}: choose {listed}")
     return value
 
 
-def _check_useful(file: Path, settings: FitSettings) -> None:
-    """Refuse what a map would not heed."""
+def _check_useful(file: Path, settings: FitSettings, kind: str, source: str) -> None:
+    """Refuse what a map of this kind and source would not heed, and images that are not there."""
     if settings.laser is not None or settings.psf is not None:
         raise InputError(f"{file}: a map needs the laser and the PSF as widths, laser_fwhm and psf_fwhm, not as images")
-    if settings.region is not None:
-        raise InputError(f"{file}: [camera] region: a map uses whole images, as its places count from their centre")
-    useless = [name for name in settings.given() if name not in USED]
-    if useless:
-        raise InputError(f"{file}: {', '.join(useless)}: of no use to a map; leave it out")
+    if source == "images":
+        if settings.region is not None:
+            raise InputError(f"{file}: [camera] region: a map uses whole images, as its places count from their centre")
+        if not settings.images:
+            raise InputError(
+                f'{file}: there are no images; name them, as in [[image]] with file = "spots.tif", or a raster scan, '
+                'as in [[raster]] with file = "scan.csv"'
+            )
+    elif settings.images:
+        raise InputError(f"{file}: both [[image]] and [[raster]]; a map is made from one of them")
+    used = [name for name in USED if name != "temperature" or name in KINDS[kind].needs]
+    used = [name for name in used if name != "background" or source in COUNTED]
+    useless = [name for name in settings.given() if name not in (*used, *(OF_IMAGES if source == "images" else ()))]
+    if not useless:
+        return
+    article = "a" if source == "lifetime scan" else "an"
+    of = f"the {kind.replace('_', ' ')}" + ("" if source == "images" else f" from {article} {source}")
+    own = [name for name in useless if name in RASTER and source != "images"]
+    told = f"; the scan's {' and '.join(own)} is written below [[raster]]" if own else ""
+    raise InputError(f"{file}: {', '.join(useless)}: of no use to a map of {of}; leave it out{told}")
 
 
-def _film(file: Path, settings: FitSettings) -> dict[str, float]:
-    """Diffusivity and lifetime where nothing traps."""
+def _film(file: Path, settings: FitSettings, kind: str) -> dict[str, float]:
+    """What a map of this kind must know of the film: its numbers where nothing traps, the capture, the temperature."""
+    needs = [name for name in KINDS[kind].needs if name in OF_FILM]
     fixed: dict[str, float] = {}
     for text in settings.fix:
-        name, value = fixed_value(text)
-        if name not in OF_FILM:
-            raise InputError(f"{file}: [parameters] {name}: a map takes diffusivity and lifetime, and nothing else")
+        name, value = fixed_value(text, f"{file}: [parameters]")
+        _check_needed(file, name, needs, kind)
         fixed[name] = value
     if settings.lifetime is not None:
         value = quantity(settings, "lifetime")
@@ -186,12 +262,38 @@ def _film(file: Path, settings: FitSettings) -> dict[str, float]:
                 f"{file}: [parameters] lifetime has an error, which a map does not carry on: fix it instead"
             )
         fixed["lifetime"] = float(value or 0.0)
-    for name, example in OF_FILM.items():
+    for name in needs:
         if name not in fixed:
             raise InputError(
-                f'{file}: [parameters] {name} is missing; give it, such as {name} = {{fixed = "{example}"}}'
+                f"{file}: [parameters] {name} is missing, which a map of the {kind.replace('_', ' ')} takes; give it, "
+                f'such as {name} = {{fixed = "{OF_FILM[name]}"}}'
             )
+    if "temperature" in KINDS[kind].needs:
+        given: Any = quantity(settings, "temperature")
+        fixed["temperature"] = ROOM if given is None else given
     return fixed
+
+
+def _check_needed(file: Path, name: str, needs: list[str], kind: str) -> None:
+    if name == kind and name not in needs:
+        raise InputError(f"{file}: [parameters] {name}: that is what the map is of; leave it out")
+    if name not in needs:
+        raise InputError(
+            f"{file}: [parameters] {name}: a map of the {kind.replace('_', ' ')} takes {' and '.join(needs)} alone; "
+            "leave it out"
+        )
+
+
+def _background(file: Path, settings: FitSettings, source: str) -> float | str:
+    """Photons of a pixel, fitted where none are given; or of a position, where none are given none."""
+    if source == "images" and settings.background in (None, "fit"):
+        return "fit"
+    if settings.background == "fit":
+        raise InputError(
+            f'{file}: [detection] background = "fit": that of a scan is not fitted; give its photons per position, or '
+            "leave it out where there is none"
+        )
+    return 0.0 if settings.background is None else number("background", settings.background)
 
 
 def _width(file: Path, settings: FitSettings, name: str) -> float:

@@ -1,32 +1,32 @@
 """Maps of a film from spots at many places: the value everywhere, its error, how finely it is resolved, and where not.
 
-The map is the likeliest one, given the photons of all images together and a prior whose strength the data choose
-(`fit.smoothing`); the model is that of `fit.ratemap`. The error is the standard deviation of the Laplace approximation
-about it, its 95 % band symmetric in the map's logarithmic variable v, so that it stays positive. The resolution is the
-full width at half maximum of a Gaussian that averages over as much area as a row R of the inversion's averaging kernel
-does, (Σ R)²/Σ R² = 4π σ². The dose is how many excitons were where: the sum of the densities of all spots.
+The map is the likeliest one, given all images together, or a scan, and a prior whose strength the data choose
+(`fit.smoothing`); the models are those of `fit.fieldmap` and `fit.scanfield`. The error is the standard deviation of
+the Laplace approximation about it, its 95 % band symmetric in the map's own variable v, so that what is positive stays
+so. The resolution is the full width at half maximum of a Gaussian that averages over as much area as a row R of the
+inversion's averaging kernel does, (Σ R)²/Σ R² = 4π σ². The dose is how many excitons were where: the sum of the
+densities of all spots.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import ceil, pi
-from typing import get_args
+from math import pi
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from excidiff.inverse.files.data import Image, check_same_pixels
-from excidiff.inverse.fit.detector import detector_of
-from excidiff.inverse.fit.likelihood import Counts, goodness
-from excidiff.inverse.fit.prediction import pixel_edges
-from excidiff.inverse.fit.ratemap import KINDS, Edges, Film, Kind, Problem, State, Tangent, field_of
-from excidiff.inverse.fit.smoothing import Name, Prior, averaged, choose, cost, optimum, spread
+from excidiff.inverse.files.data import Image
+from excidiff.inverse.files.scans import RasterScan
+from excidiff.inverse.fit.cells import KINDS, Beyond, Film, Kind, field_of
+from excidiff.inverse.fit.descent import Reached, descend, refined
+from excidiff.inverse.fit.smoothing import Name, Prior, averaged, spread
 from excidiff.inverse.fit.uncertainty import NORMAL_95
-from excidiff.inverse.results.mapped import RateMap, told
+from excidiff.inverse.results.mapped import FilmMap, told
 from excidiff.inverse.results.result import Estimate
-from excidiff.inverse.results.wording import counted
+from excidiff.inverse.views import Scan, Spots, flat_start
 from excidiff.solver.solution import InputError, is_number
 from excidiff.solver.source import FWHM
 
@@ -34,236 +34,152 @@ MOST_CELLS = 4356
 """Of a map: its matrices then take 1 GB, and minutes."""
 CHOSEN_ON = 1200
 """Cells of the grid on which the prior is chosen, about: a grid twice as coarse costs 1/64, and predicts as well."""
-COARSE = 1.0
-"""Cells in laser σ: at 0.8 the images of a patchy film are off by a tenth of what 1e6 photons show, at 1.6 by half."""
+COARSE, COARSE_MOVING = 1.0, 0.6
+"""Cells in laser σ: at 0.8 the images of a patchy film are off by a tenth of what 1e6 photons show, at 1.6 by half;
+where the map says how excitons move, by 1 % of the peak at 0.8 and by 0.2 % at 0.4."""
 DARK, BLIND = 0.01, 1.0
-"""Share of the largest dose, and error of v (a factor e in the loss), beyond which a cell counts as undetermined."""
-STEPS, NEAR, DECREMENT = 30, 10.0, 0.05
-"""Newton steps on a grid at most; the gains in log L near enough to an optimum to judge priors, and to end."""
-MORE = 1.05
-"""Photons for each exciton that noise and an unsure background may feign."""
-FARTHEST = 40.0
-"""Of v: a loss e^40 times 1/τ, or as little, is nothing that light tells."""
-FOLLOWED = 0.01
-"""Of 1/τ: by how much the loss along the map's edge may differ from that of the film beyond."""
+"""Share of the largest dose, and error of v (a factor e in a rate), beyond which a cell counts as undetermined."""
 STARTS = {"total variation": Prior("total variation", 100.0, 0.5), "smooth": Prior("smooth", 30.0, 0.0)}
 """Where the search for the strength starts; it goes as far as the risk falls."""
+EXAMPLES = {"diffusivity": "0.05", "lifetime": "5.0", "capture": "2e-3", "temperature": "295.0", "laser_fwhm": "0.25",
+            "psf_fwhm": "0.2", "excitons": "6e4"}  # fmt: skip
 
 
-def measure_rate_map(
-    images: Sequence[Image],
-    positions: Float[np.ndarray, "P 2"],
+def measure_map(
+    images: Sequence[Image] = (),
+    positions: Float[np.ndarray, "P 2"] | None = None,
     *,
-    diffusivity: float,
-    lifetime: float,
-    laser_fwhm: float,
-    psf_fwhm: float,
-    excitons: float,
+    scan: RasterScan | None = None,
+    kind: str = "trapping_rate",
+    diffusivity: float | None = None,
+    lifetime: float | None = None,
+    laser_fwhm: float | None = None,
+    psf_fwhm: float | None = None,
+    excitons: float | None = None,
+    capture: float | None = None,
+    temperature: float | None = 295.0,
     prior: Name = "total variation",
     background: float | str = "fit",
-    kind: str = "trapping_rate",
     strength: float | None = None,
     slope: float | None = None,
-) -> RateMap:
-    """The map of a film's trapping rate (1/ns), or of its lifetime (ns), from one image for each laser position.
+) -> FilmMap:
+    """The map of what `kind` says of a film, from an image for each laser position, or from a raster scan.
 
+    kind: "trapping_rate" (1/ns), "lifetime" (ns), "trap_density" (1/µm²; takes `capture`, µm²/ns), "diffusivity"
+    (µm²/ns) or "landscape" (meV, from its mean where excitons are; takes `temperature`, K).
     `positions`: (x, y) in µm from the centre of the images. `diffusivity` µm²/ns and `lifetime` ns are the film's where
-    nothing traps; `excitons`: photons that a spot would give if nothing trapped. `laser_fwhm`, `psf_fwhm`: µm.
-    `background`: photons per pixel, the same in all images, or "fit". `strength` and `slope` of the prior, as
-    `fit.smoothing` has them; None: as the data choose. Raises InputError for what cannot be fitted.
+    nothing traps; `excitons`: photons that a spot, or a position of the scan, would give if nothing trapped and all its
+    light were collected. `laser_fwhm`, `psf_fwhm`: µm. `background`: photons per pixel, the same in all images, or
+    "fit"; of a scan photons per position, and none if not given, or meV, the light's energy where the film is flat.
+    `strength` and `slope` of the prior, as `fit.smoothing` has them; both None: as the data choose; with `strength`
+    alone the slope stays where the search would start. Raises InputError for what cannot be fitted.
     """
-    places = _checked(images, positions, prior, kind, background)
-    numbers = {"diffusivity": diffusivity, "lifetime": lifetime, "laser_fwhm": laser_fwhm, "psf_fwhm": psf_fwhm}
-    for name, number in {**numbers, "excitons": excitons}.items():
+    if kind not in KINDS or prior not in get_args(Name):
+        raise InputError(f"prior {prior!r}, kind {kind!r}: there are {get_args(Name)} and {tuple(KINDS)}")
+    if scan is not None and (len(images) or positions is not None):
+        raise InputError("a map is made from images or from a scan; give one of them")
+    view = Scan(scan) if scan is not None else Spots(images, positions)  # type: ignore[arg-type]
+    needs = [*KINDS[kind].needs, "laser_fwhm"]
+    needs += ["psf_fwhm", "excitons"] if scan is None else ["excitons"] if view.source == "intensity scan" else []
+    given = {"diffusivity": diffusivity, "lifetime": lifetime, "laser_fwhm": laser_fwhm, "psf_fwhm": psf_fwhm,
+             "excitons": excitons, "capture": capture, "temperature": temperature}  # fmt: skip
+    for name in needs:
+        number: Any = given[name]
         if not (is_number(number) and 0 < float(number) < np.inf):
-            raise InputError(f"{name} = {number!r}: a map needs a positive number")
+            raise InputError(
+                f"{name} = {number!r}: a map of the {kind} needs a positive number; give it, such as {name} = "
+                f"{EXAMPLES[name]}"
+            )
+    for name, number in (("strength", strength), ("slope", slope)):
+        if number is not None and not (is_number(number) and 0 < float(number) < np.inf):
+            raise InputError(f"{name} = {number!r}: give a positive number, or None for the data's choice")
+    if slope is not None and strength is None:
+        raise InputError("slope given without strength: give both, or leave both to the data")
+    if scan is not None and scan.quantity == "lifetime" and background != "fit":
+        raise InputError(f"background = {background!r}: lifetimes have none; leave it out")
+    if background != "fit" and not _is_ground(background, scan is not None):
+        raise InputError(f'background = {background!r}: give a positive number of photons per pixel, or "fit"')
+    ground = None if background == "fit" else float(background)
+    if background == "fit" and scan is not None and scan.quantity != "energy":
+        ground = 0.0
     with jax.enable_x64(True):
-        film = Film(diffusivity, lifetime, laser_fwhm / FWHM, psf_fwhm / FWHM, excitons, places)
+        one = {name: 1.0 if given[name] is None else float(given[name]) for name in given}  # type: ignore[arg-type]
+        film = Film(one["diffusivity"], one["lifetime"], one["laser_fwhm"] / FWHM, one["psf_fwhm"] / FWHM,
+                    one["excitons"], view.positions, one["capture"], one["temperature"])  # fmt: skip
         start = STARTS[prior] if strength is None else Prior(prior, float(strength), STARTS[prior].slope)
         start = start if slope is None else start._replace(slope=float(slope))
-        ground = None if background == "fit" else float(background)
-        return _measure(images, film, KINDS[kind], start, ground, choosing=strength is None)
+        return _measure(view, film, KINDS[kind], start, ground, choosing=strength is None)
 
 
-def _checked(images, positions, prior, kind, background) -> np.ndarray:
-    if not images:
-        raise InputError("a map needs images; none were given")
-    places = np.asarray(positions, dtype=float)
-    if places.shape != (len(images), 2) or not np.isfinite(places).all():
-        raise InputError(f"positions of shape {places.shape} for {len(images)} images: give (x, y) in µm for each")
-    first = images[0]
-    for image, (x, y) in zip(images, places, strict=True):
-        check_same_pixels(first, image)
-        if image.shape != first.shape:
-            raise InputError(f"{image.name} has {image.shape} pixels, {first.name} {first.shape}: all must be alike")
-        if detector_of(image) != detector_of(first):
-            raise InputError(f"{image.name} and {first.name} were taken with unlike cameras: give all the same gain")
-        if image.uncertainty is not None:
-            raise InputError(f"{image.name} brings uncertainties: a map is made from counts, give the photons")
-        reach = np.array(image.shape) * image.spacing / 2
-        if abs(x) > reach[1] or abs(y) > reach[0]:
-            raise InputError(f"{image.name}: its spot at ({x:g}, {y:g}) µm lies outside the image; are these µm?")
-    if prior not in get_args(Name) or kind not in KINDS:
-        raise InputError(f"prior {prior!r}, kind {kind!r}: there are {get_args(Name)} and {tuple(KINDS)}")
-    if background != "fit" and not (is_number(background) and 0 < float(background) < np.inf):  # type: ignore[arg-type]
-        raise InputError(f'background = {background!r}: give a positive number of photons per pixel, or "fit"')
-    return places
+def _is_ground(background, scanned: bool) -> bool:
+    """Whether it is a number of photons."""
+    return is_number(background) and (0 if scanned else 1e-300) <= float(background) < np.inf
 
 
-def _counts(images: Sequence[Image]) -> Counts:
-    detector = detector_of(images[0])
-    used = np.stack([image.mask.ravel() for image in images]).astype(float)
-    flat = np.stack([np.ones(used[0].size) if image.flat is None else image.flat.ravel() for image in images])
-    photons = np.stack([detector.photons(image).ravel() for image in images])
-    floor = np.full(used.shape, detector.floor)
-    return Counts(photons * used, used, flat, floor, np.asarray(detector.excess))
+def _pixels(view: Spots | Scan, film: Film, kind: Kind, length: float) -> float:
+    """How many pixels, or steps, a cell is wide: one, half of one where the spot asks for it, or more."""
+    pixels = 1.0
+    if max(view.spacing) > (COARSE_MOVING if kind.moves else COARSE) * film.laser:
+        pixels = 0.5
+    while np.prod(view.edges(pixels, length).cells) > MOST_CELLS:
+        pixels = 1.0 if pixels < 1 else pixels + 1
+    return pixels
 
 
-def _edges(image: Image, blocks: int) -> tuple[Edges, float]:
-    """Square cells of `blocks` pixels over the whole image, and their pitch."""
-    pitch = blocks * max(image.spacing)
-    rows, columns = (ceil(n * size / pitch - 1e-6) for n, size in zip(image.shape, image.spacing, strict=True))
-    pixels = [np.asarray(pixel_edges(n, size)) for n, size in zip(image.shape, image.spacing, strict=True)]
-    cells = [np.asarray(pixel_edges(n, pitch)) for n in (rows, columns)]
-    return Edges(*pixels, *cells), pitch
-
-
-def _begin(counts: Counts, film: Film, edges: Edges, background: float | None) -> tuple[float, float]:
-    """(extra loss of an even film as bright as this one, background per pixel)."""
-    y, x = ((edge[1:] + edge[:-1]) / 2 for edge in edges[:2])
-    far = np.stack([np.hypot(x[None, :] - px, y[:, None] - py).ravel() for px, py in np.asarray(film.positions)])
-    light = np.asarray(counts.photons / counts.flat)
-    used = np.asarray(counts.used) > 0
-    dim = used & (far >= np.quantile(far, 0.9, axis=1, keepdims=True))
-    ground = float(light[dim].mean()) if background is None else background
-    seen, most = max(float((light - ground)[used].sum()), 1.0), float(film.excitons) * len(far)
-    if seen > MORE * most:
-        raise InputError(
-            f"the images show {seen:.4g} photons above the background, {counted(len(far), 'spot')} of "
-            f"{film.excitons:g} excitons can give one each at most: check excitons (photons per spot without traps), "
-            "gain and background"
-        )
-    rate = (most / seen - 1) / film.lifetime
-    return float(max(rate, 0.02 / film.lifetime)), float(max(ground, 1e-3))
-
-
-def _held(tangent: Tangent, x, background: float | None):
-    """(H, b) of the quadratic data about x, ½ xᵀHx − bᵀx; a given background stays where it is."""
-    information, slope = tangent.information, tangent.slope
-    if background is not None:
-        information = information.at[-1, :].set(0.0).at[:, -1].set(0.0).at[-1, -1].set(1.0)
-        slope = slope.at[-1].set(0.0)
-    return information, information @ x + slope
-
-
-def _descend(
-    problem: Problem, prior: Prior, x, centre: float, pitch: float, background, *, choosing: bool, first: bool
-):
-    """Newton steps to the optimum, each on the quadratic data about the map before; (problem, prior, x, H).
-
-    On the `first` grid the film beyond the map follows its edge. The prior is chosen once an optimum is near.
-    """
-    shape, near, information, past, state = problem.edges.cells, False, None, set(), None
-    for _ in range(STEPS):
-        tangent = problem.tangent(x, state)
-        information, slopes = _held(tangent, x, background)
-        before = prior
-        if choosing and near:
-            choice = choose(prior, information, slopes, x, centre, shape, pitch)
-            choosing = choice.prior not in past  # the risk has no more to say than that two are as good
-            prior, new = choice.prior, choice.x
-            past.add(before)
-        else:
-            new = optimum(information, slopes, x, centre, *prior.on(pitch), shape, prior.name == "smooth")
-        moved, state = _walked(problem, prior, x, tangent.state, new, centre, pitch)
-        gain = 0.5 * float((moved - x) @ (information @ (moved - x)))
-        x, near = moved, near or gain < NEAR
-        if gain < DECREMENT and prior == before and not choosing:
-            break
-        away, rim = float(problem.reference.away), _rim(problem, x)
-        if first and abs(rim - away) * problem.film.lifetime > FOLLOWED:
-            problem, state = problem.surrounded(rim), None
-    return problem, prior, x, information
-
-
-def _walked(problem: Problem, prior: Prior, x, state: State, new, centre: float, pitch: float):
-    """From x towards `new` as far as the posterior rises, whole, half, … of the way; (x, its state)."""
-    numbers = (centre, *prior.on(pitch), problem.edges.cells, prior.name == "smooth")
-    before = problem.misfit(x, state) + float(cost(x, *numbers))
-    for halvings in range(8):
-        trial = x + 0.5**halvings * (new - x)
-        if float(jnp.abs(trial[:-1]).max()) > FARTHEST:
-            continue
-        there = problem.state(trial)
-        if problem.misfit(trial, there) + float(cost(trial, *numbers)) <= before + 1e-6:
-            return trial, there
-    return x, state
-
-
-def _rim(problem: Problem, x) -> float:
-    """The extra loss of the film beyond the map: the mean along the map's edge."""
-    extra = np.asarray(problem.extra(x[:-1])).reshape(problem.edges.cells)
-    return float(np.concatenate([extra[0], extra[-1], extra[1:-1, 0], extra[1:-1, -1]]).mean())
-
-
-def _refined(x, coarse: Edges, fine: Edges):
-    """A map on coarse cells, on fine ones: linear between the centres, so that no edge is made where cells meet."""
-    v = np.asarray(x[:-1]).reshape(coarse.cells)
-    middles = [(edge[1:] + edge[:-1]) / 2 for edge in (*coarse[2:], *fine[2:])]
-    v = np.stack([np.interp(middles[2], middles[0], column) for column in v.T], axis=1)
-    v = np.stack([np.interp(middles[3], middles[1], row) for row in v])
-    return jnp.append(jnp.asarray(v.ravel()), x[-1])
-
-
-def _measure(images, film: Film, kind: Kind, prior: Prior, background: float | None, *, choosing: bool) -> RateMap:
-    blocks = 1
-    while np.prod(_edges(images[0], blocks)[0].cells) > MOST_CELLS:
-        blocks += 1
-    edges, pitch = _edges(images[0], blocks)
-    counts = _counts(images)
-    rate, ground = _begin(counts, film, edges, background)
+def _measure(
+    view: Spots | Scan, film: Film, kind: Kind, prior: Prior, background: float | None, *, choosing: bool
+) -> FilmMap:
+    beyond, ground = view.begin(kind, film, background)
+    length = float(np.sqrt(beyond.diffusivity / (1 / film.lifetime + beyond.loss)))
+    pixels = _pixels(view, film, kind, length)
+    edges = view.edges(pixels, length)
     factor = 2 if np.prod(edges.cells) > CHOSEN_ON else 1
-    first, wide = _edges(images[0], factor * blocks)
-    centre = float(field_of(rate, float(film.lifetime)))
-    x = jnp.asarray(np.append(np.full(int(np.prod(first.cells)), centre), ground))
-    problem = Problem.make(kind, film, first, counts, rate)
-    problem, prior, x, information = _descend(
-        problem, prior, x, centre, wide, background, choosing=choosing, first=True
-    )
+    first = view.edges(factor * pixels, length)
+    centre = _centre(kind, film, beyond)
+    x = flat_start(centre, first.cells, ground)
+    problem = view.problem(kind, film, first, beyond)
+    reached = descend(problem, prior, x, centre, background, choosing=choosing, first=True)
     if factor > 1:
-        x = _refined(x, first, edges)
-        problem = Problem.make(kind, film, edges, counts, float(problem.reference.away))
-        problem, prior, x, information = _descend(
-            problem, prior, x, centre, pitch, background, choosing=False, first=False
-        )
-    found = _described(problem, images, prior, x, information, pitch, background)
-    return replace(found, verdicts=told(found, coarse=bool(pitch > COARSE * film.laser), chosen=choosing))
+        problem = view.problem(kind, film, edges, reached.problem.beyond)
+        x = refined(reached.x, first, edges)
+        reached = descend(problem, reached.prior, x, centre, background, choosing=False, first=False)
+    found = _described(view, reached, background)
+    limit = COARSE_MOVING if kind.moves else COARSE
+    coarse = limit if found.pitch > limit * film.laser else None
+    return replace(found, verdicts=told(found, coarse=coarse, chosen=choosing, settled=reached.settled))
 
 
-def _described(problem: Problem, images, prior: Prior, x, information, pitch: float, background) -> RateMap:
-    """The map at x with all that is said of it."""
-    edges, film, kind = problem.edges, problem.film, problem.kind
+def _centre(kind: Kind, film: Film, beyond: Beyond) -> float:
+    """v of an even film."""
+    if kind.name == "diffusivity":
+        return float(np.log(beyond.diffusivity))
+    return 0.0 if kind.level else float(field_of(beyond.loss, float(film.lifetime)))
+
+
+def _described(view: Spots | Scan, reached: Reached, background: float | None) -> FilmMap:
+    """The map with all that is said of it."""
+    problem, prior, x, information, _ = reached
+    edges, film, kind, pitch = problem.edges, problem.film, problem.kind, float(problem.edges.pitch)
     shape = edges.cells
     around = spread(information, x, *prior.on(pitch), shape, prior.name == "smooth")
     errors = np.sqrt(np.diag(np.asarray(around.covariance)))
     v, sigma = np.asarray(x[:-1]).reshape(shape), errors[:-1].reshape(shape)
     state = problem.state(x)
     expected = np.asarray(problem.expected(state, x))
-    dose = np.asarray(state.density).sum(0).reshape(shape)
+    dose = (view.weights @ np.asarray(state.density)).reshape(shape)
+    freedom = float(around.freedom) - (background is not None) - kind.level  # what is held takes one each
     known = (dose > DARK * dose.max()) & (sigma < BLIND)
     ends = (v, v - NORMAL_95 * sigma, v + NORMAL_95 * sigma)
     value, low, high = (np.asarray(kind.value(jnp.asarray(u), film)) for u in ends)
     ones = jnp.ones(shape)
     slope = np.abs(np.asarray(jax.jvp(lambda u: kind.value(u, film), (jnp.asarray(v),), (ones,))[1]))
     width = FWHM * pitch * np.sqrt(np.asarray(averaged(around.covariance, information)) / (4 * pi)).reshape(shape)
-    used = np.asarray(problem.counts.used) > 0
-    photons, pixels = np.asarray(problem.counts.photons), edges.pixels
-    held = goodness(photons[used], expected[used], detector_of(images[0]), fitted=round(float(around.freedom)))
-    agreement = {"deviance_ratio": held.ratio, "z": held.z, "p_value": held.p_value, "photons": float(photons.sum())}
-    ground = Estimate(float(x[-1]), None if background is not None else float(errors[-1]), unit="photons/pixel",
+    held, seen = view.judged(expected, freedom), view.shown(expected)
+    agreement = {"deviance_ratio": held.ratio, "z": held.z, "p_value": held.p_value, "photons": view.photons}
+    ground = Estimate(float(x[-1]), None if background is not None else float(errors[-1]), unit=view.ground,
                       origin="fitted" if background is None else "given")  # fmt: skip
     blank = lambda values: np.where(known, values, np.nan)  # noqa: E731
-    return RateMap(
+    return FilmMap(
         kind=kind.name,
         unit=kind.unit,
         x=np.asarray(edges.cell_x[1:] + edges.cell_x[:-1]) / 2,
@@ -279,12 +195,14 @@ def _described(problem: Problem, images, prior: Prior, x, information, pitch: fl
         prior=prior.name,
         strength=prior.strength,
         slope=prior.slope,
-        freedom=float(around.freedom),
-        away=float(kind.value(jnp.asarray(field_of(float(problem.reference.away), float(film.lifetime))), film)),
+        freedom=freedom,
+        away=0.0 if kind.level else float(kind.value(jnp.asarray(_centre(kind, film, problem.beyond)), film)),
         background=ground,
         goodness=agreement,
         positions=np.asarray(film.positions),
-        measured=(photons * used).sum(0).reshape(pixels),
-        modelled=(expected * used).sum(0).reshape(pixels),
-        pixel_size=images[0].spacing,
+        source=view.source,
+        measured=seen.measured,
+        modelled=seen.modelled,
+        noise=seen.noise,
+        pixel_size=seen.pixel_size,
     )

@@ -36,6 +36,7 @@ OPTICS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emissio
 OF_POWERS = ("images", "image_density", "decay_density", "irf", "period", *OF_SERIES, *OF_DRAWS)
 OF_SPECTRA = ("spectral_map", "collection_fwhm", "line", "absorption", "step", "slit", "wavelengths", "places",
               "uncertainty", "temperature", "irf", "period", "interval", "draws", "seed")  # fmt: skip
+BESIDE = ("images", "noise", "background", "tie")  # a spectral map
 OF_CAMERA = ("pixel_size", "gain", "offset", "read_noise", "excess_noise", "dark", "flat", "mask", "region",
              "saturation")  # fmt: skip
 WITH_ERROR = ("laser_fwhm", "psf_fwhm", "collection_fwhm", "lifetime")  # whose errors are carried on
@@ -175,7 +176,7 @@ def check_options(settings: FitSettings) -> None:
 
 def _check_useful(settings: FitSettings, *, powers: bool) -> None:
     """Refuse options that pulses of several powers, or spectra against position, make no use of."""
-    known = {*OPTICS, *(OF_POWERS if powers else OF_SPECTRA)}
+    known = {*OPTICS, *(OF_POWERS if powers else OF_SPECTRA), *(BESIDE if settings.images and not powers else ())}
     if settings.images or settings.laser is not None or settings.psf is not None:
         known |= {*OF_CAMERA}
     useless = ["--" + name.replace("_", "-") for name in settings.given() if name not in known]
@@ -204,8 +205,8 @@ def _check_data(settings: FitSettings) -> None:
     of_map = ["--" + name for name in OF_MAPS if getattr(settings, name) is not None]
     if of_map and settings.spectral_map is None:
         raise InputError(f"{' and '.join(of_map)} given, but no spectra against position: add --spectral-map FILE")
-    if settings.spectral_map is not None and (settings.images or settings.frames is not None):
-        raise InputError("give images or a spectral map; they are fits of their own")
+    if settings.spectral_map is not None and settings.frames is not None:
+        raise InputError("give time-gated frames or a spectral map; they are fits of their own")
     if settings.images and settings.frames is not None:
         raise InputError("give steady images or --frames, time-gated ones; they are fits of their own")
     if settings.frames is not None and settings.frame_time is None and settings.frames.lower().endswith(TIMELESS):

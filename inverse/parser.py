@@ -47,8 +47,9 @@ def _add_peaks(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_map(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Map what FILE.toml describes: images of spots at many places over a film whose loss varies."
-    parser.add_argument("file", metavar="FILE.toml", help="of an experiment, with a table [map]")
+    parser.description = "Map the film that FILE.toml describes, from images of spots at many places or a raster scan."
+    told = "of an experiment, with a table [map]: of traps, lifetime, diffusivity or energy"
+    parser.add_argument("file", metavar="FILE.toml", help=told)
     parser.add_argument("-o", "--output", default="excidiff-map", metavar="FOLDER", help="default: %(default)s")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier map")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: %(default)s")
@@ -143,7 +144,7 @@ COMMANDS = (
     ("info", "what a file holds, and where every number comes from", _add_info),
     ("fit", "fit what was measured, write result and report", _add_fit),
     ("peaks", "reduce spectra to peak and width, without any model", _add_peaks),
-    ("map", "the trapping rate or the lifetime everywhere, from spots at many places", _add_map),
+    ("map", "traps, lifetime, diffusivity or energy from place to place", _add_map),
     ("plan", "what a measurement would tell before it is made", _add_plan),
     ("compare", "which of several models the data ask for", _add_compare),
     ("samples", "whether samples differ, from the results of their images", _add_samples),

@@ -71,6 +71,13 @@ def measure_spectral_map(
     """
     film = {"temperature": temperature, "model": model, "line": line, "absorption": absorption}
     fit = fit_spectral_map(spectral_map, known, constraints, **film)
+    return measured_map(spectral_map, fit, lifetime, temperature)
+
+
+def measured_map(
+    spectral_map: SpectralMap, fit: SpectralFit, lifetime: Estimate, temperature: float = ROOM
+) -> MeasuredMap:
+    """A map with its fit as numbers, pictures and goodness."""
     tests = judged(fit)
     reason = _misfit(fit, tests)
     whole = spectral_map.counts.shape[0] > 1

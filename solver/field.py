@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -24,6 +25,10 @@ def as_field(name: str, value: Any, *, zero: str = "never", infinite: bool = Fal
         raise InputError(f"{name}: expected a number or a map (rows, columns), got shape {np.shape(value)}")
     if not is_concrete(value):
         return value
+    low, high = extent(value)
+    above = signed or low > 0 or (low == 0 and (zero == "always" or (zero == "maps" and ndim == 2)))
+    if above and low > -np.inf and (high < np.inf or (infinite and high == np.inf)):
+        return value  # the usual case, seen where the map lies
     numbers = np.asarray(value, dtype=float)
     good = ~np.isnan(numbers) if infinite else np.isfinite(numbers)
     if not signed:
@@ -38,6 +43,21 @@ def as_field(name: str, value: Any, *, zero: str = "never", infinite: bool = Fal
             expected = "≥ 0 and finite"
         raise InputError(f"{name}: {first}{where}; expected {expected}")
     return value
+
+
+def extent(values: Any) -> tuple[float, float]:
+    """The smallest and the largest of concrete values, NaN where one is; of a map found on its own device."""
+    if not isinstance(values, jax.Array) or not values.size:
+        numbers = np.asarray(values, dtype=float)
+        return (float(numbers.min()), float(numbers.max())) if numbers.size else (np.nan, np.nan)
+    with jax.ensure_compile_time_eval():  # also of a concrete map inside a program
+        low, high = np.asarray(_extent(values))
+    return float(low), float(high)
+
+
+@jax.jit
+def _extent(values: Array) -> Array:
+    return jnp.stack([jnp.min(values), jnp.max(values)])
 
 
 def as_number(name: str, value: Any, *, zero: str = "never") -> Any:

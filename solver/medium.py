@@ -9,6 +9,7 @@ path a solver takes follows from that structure, never from a value, so values m
 """
 
 import warnings
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -19,7 +20,7 @@ from jaxtyping import Array, Float
 
 from excidiff.solver.disorder import Disorder
 from excidiff.solver.emission import Emission, check_emission
-from excidiff.solver.field import Field, as_field, as_number, check_map
+from excidiff.solver.field import Field, as_field, as_number, check_map, extent
 from excidiff.solver.grid import Grid
 from excidiff.solver.solution import InputError, as_array, is_concrete, is_number
 from excidiff.solver.traps import Traps, check_traps
@@ -168,23 +169,33 @@ def check_medium(medium: Medium, grid: Grid) -> None:
             raise InputError(f"Surface({side}=…): this axis of the grid is periodic and has no sides")
     if medium.landscape is None or not is_concrete((medium.landscape, medium.temperature)):
         return
-    energy = np.asarray(medium.landscape)
-    span = float(energy.max() - energy.min()) / (BOLTZMANN * float(medium.temperature))
-    limit = 150.0 if jnp.result_type(energy) == jnp.float32 else 1200.0
+    low, high = extent(medium.landscape)
+    span = (high - low) / (BOLTZMANN * float(medium.temperature))
+    limit = 150.0 if jnp.result_type(medium.landscape) == jnp.float32 else 1200.0
     if span > limit:
         raise InputError(
             f"Medium(landscape=…): spans {span:.0f} kT, more than {limit:.0f} kT, beyond which e^(U/2kT) overflows; "
             "is it in meV? Otherwise cap it where no exciton goes"
         )
-    closed = [np.pad(energy, [(0, int(i == axis and grid.periodic[i])) for i in (0, 1)], "wrap") for axis in (0, 1)]
-    steps = [np.abs(np.diff(field, axis=axis)).max(initial=0.0) for axis, field in enumerate(closed)]
-    steepest = float(max(steps)) / (BOLTZMANN * float(medium.temperature))
+    with jax.ensure_compile_time_eval():
+        steepest = float(_highest_step(jnp.asarray(medium.landscape), grid.periodic))
+    steepest /= BOLTZMANN * float(medium.temperature)
     if steepest > 2.0:
         warnings.warn(
             f"Medium(landscape=…): steps of up to {steepest:.1f} kT between neighbouring cells; beyond 2 kT the "
             "landscape is not resolved and drift along it is uncertain: refine the grid",
             stacklevel=3,
         )
+
+
+@partial(jax.jit, static_argnames="periodic")
+def _highest_step(energy: Float[Array, "rows columns"], periodic: tuple[bool, bool]) -> Float[Array, ""]:
+    """The largest difference between neighbouring cells."""
+    steps = [jnp.abs(jnp.diff(energy, axis=axis)).max(initial=0.0) for axis in (0, 1)]
+    steps += [
+        jnp.abs(jnp.take(energy, 0, axis) - jnp.take(energy, -1, axis)).max() for axis in (0, 1) if periodic[axis]
+    ]
+    return jnp.max(jnp.stack(steps))
 
 
 def thermal_energy(medium: Medium) -> float | Float[Array, ""]:

@@ -7,6 +7,7 @@ import numpy as np
 from jax.scipy.special import erf
 from jaxtyping import Array, Float
 
+from excidiff.solver.field import extent
 from excidiff.solver.grid import Grid
 from excidiff.solver.solution import InputError, as_array, is_concrete, is_number
 
@@ -38,9 +39,9 @@ def gaussian_spot(grid: Grid, *, fwhm, total: Any = 1.0, centre: Any = (0.0, 0.0
         pair = False
     if not pair:
         raise InputError(f"gaussian_spot(centre={centre!r}): expected (x, y) in µm")
-    for name, c, extent in zip("xy", (x, y), grid.extent[::-1], strict=True):
-        if is_concrete((c, extent)) and not abs(float(c)) <= float(extent) / 2:
-            raise InputError(f"gaussian_spot(centre=…): {name} = {c} µm lies outside the grid, |{name}| ≤ {extent / 2}")
+    for name, c, side in zip("xy", (x, y), grid.extent[::-1], strict=True):
+        if is_concrete((c, side)) and not abs(float(c)) <= float(side) / 2:
+            raise InputError(f"gaussian_spot(centre=…): {name} = {c} µm lies outside the grid, |{name}| ≤ {side / 2}")
     rows, columns = spot_profiles(grid, fwhm, (x, y))
     return total / grid.cell_area * rows[:, None] * columns[None, :]
 
@@ -84,7 +85,7 @@ def check_source(name: str, source, grid: Grid) -> Float[Array, "rows columns"]:
     source = as_array(name, source)
     if source.shape != grid.shape:
         raise InputError(f"{name}: shape {source.shape}; expected a map of grid.shape {grid.shape}")
-    if is_concrete(source) and not np.isfinite(np.asarray(source)).all():
+    if is_concrete(source) and not np.isfinite(extent(source)).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(source)))[0])
         raise InputError(f"{name}: not finite at {index}; mask or fill it first")
     return source

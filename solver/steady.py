@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from excidiff.solver import newton
 from excidiff.solver.bins import band
+from excidiff.solver.field import extent
 from excidiff.solver.grid import Grid
 from excidiff.solver.kinetics import kinetics, nothing_trapped
 from excidiff.solver.linear import elliptic, transforms
@@ -52,7 +53,7 @@ def steady_state(
 
 def check_losses(medium: Medium, source: Array, grid: Grid) -> None:
     """Raise `InputError` where it can be seen that light falls on cells from which no exciton ever leaves."""
-    if not is_concrete(medium):
+    if not is_concrete(medium) or extent(medium.lifetime)[1] < np.inf:
         return
     left = drained(medium, grid)
     lit = np.asarray(source) != 0 if is_concrete(source) else np.full(grid.shape, not left.any())

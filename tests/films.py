@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks import simulated
 from excidiff.inverse.files.data import Camera, Image
 from excidiff.inverse.fit.prediction import pixel_edges
-from excidiff.inverse.maps import measure_rate_map
+from excidiff.inverse.maps import measure_map
 from excidiff.solver import Grid
 
 
@@ -80,4 +80,4 @@ class PatchyFilm:
         """The map found from images of this film."""
         known = {"diffusivity": self.diffusivity, "lifetime": self.lifetime, "laser_fwhm": self.laser_fwhm}
         known |= {"psf_fwhm": self.psf_fwhm, "excitons": self.excitons}
-        return measure_rate_map(images, self.positions, **known | change)
+        return measure_map(images, self.positions, **known | change)

@@ -21,7 +21,7 @@ def window(share: float, count: int) -> float:
     return 3 * np.sqrt(share * (1 - share) / count)
 
 
-SHORT = pytest.mark.xfail(strict=True, reason="0.920 of the lengths' 95 % intervals, of at least 0.921: not explained")
+SHORT = pytest.mark.xfail(strict=True, reason="0.920 of the 95 % intervals, of at least 0.921: see test_gate_pulls")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=SHORT) if n == "image and decay" else n for n in DONE])

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 
 from excidiff.inverse import read_images
+from excidiff.inverse.fit.cells import TRAPPING, Beyond, Film, field_of
+from excidiff.inverse.fit.even import Edges
+from excidiff.inverse.fit.fieldmap import Problem
 from excidiff.inverse.fit.instrument import pixel_weights
 from excidiff.inverse.fit.likelihood import Counts
 from excidiff.inverse.fit.prediction import pixel_edges
-from excidiff.inverse.fit.ratemap import TRAPPING, Edges, Film, Problem, field_of
 from excidiff.inverse.fit.smoothing import Prior, choose, tried
-from excidiff.inverse.maps import measure_rate_map
+from excidiff.inverse.maps import measure_map
 from excidiff.inverse.results.mapfigure import map_figure
-from excidiff.inverse.results.mapped import RateMap
+from excidiff.inverse.results.mapped import FilmMap
 from excidiff.solver import Grid, gaussian_spot, steady_state
 from excidiff.solver.source import FWHM
 from tests.films import PatchyFilm
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.gate
 class Case(NamedTuple):
     truth: dict[str, Any]
     rate: np.ndarray
-    found: RateMap
+    found: FilmMap
 
     @property
     def discs(self):
@@ -45,7 +47,7 @@ def case(data):
     images = read_images(folder / "spots.tif", pixel_size=truth["pixel_um"], gain=1.0)
     places = np.loadtxt(folder / "positions_um.csv", delimiter=",", skiprows=1)
     begun = time.process_time()
-    found = measure_rate_map(
+    found = measure_map(
         images,
         places,
         diffusivity=truth["diffusivity_um2_per_ns"],
@@ -150,7 +152,7 @@ def test_the_images_are_the_solvers():
     sides = np.asarray(pixel_edges(grid.shape[0], pitch / fine))
     weights = np.asarray(pixel_weights(jnp.asarray(sides), edges.pixel_y, jnp.asarray(film.psf)))
     expected = weights @ density @ weights.T * (pitch / fine) ** 2 / film.lifetime
-    empty = Problem.make(TRAPPING, film, edges, Counts(*(np.ones(1),) * 5), 0.1)
+    empty = Problem.make(TRAPPING, film, edges, Counts(*(np.ones(1),) * 5), Beyond(0.1, 0.04))
     found = np.asarray(empty.state(jnp.asarray(np.append(v.ravel(), 0.0))).images)[0].reshape(count, count)
     assert np.abs(found - expected).max() < 5e-3 * expected.max()
 

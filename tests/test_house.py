@@ -33,7 +33,7 @@ files.placed files.spectra files.streak files.frames files.fluences files.lattic
 fit.instrument fit.detector fit.parameters fit.prediction fit.round fit.likelihood fit.laws fit.optimise fit.problem
 fit.draws fit.bootstrap fit.uncertainty fit.sampling fit.fitted fit.blocks
 fit.limits fit.start fit.response fit.onset fit.sway fit.decay fit.spot fit.gated fit.rescale fit.quality
-fit.ratemap fit.cells fit.even fit.fieldmap fit.scanfield fit.smoothing fit.descent
+fit.cells fit.even fit.fieldmap fit.scanfield fit.smoothing fit.descent
 fit.optics fit.landscape fit.film fit.lines fit.guided fit.colours fit.peaks fit.spectrograph
 fit.spectralsearch fit.spectral fit.shots fit.splines fit.pulses fit.trials fit.fluence
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
@@ -41,8 +41,8 @@ results.scatter results.slit results.traces results.spectrum results.peaks resul
 results.panels results.record results.report results.result results.mapped results.mapfigure results.mapstore
 results.mappage results.sampled results.samplefigure results.samplepage
 estimates measure batch derived lifetimes populations views maps spectralmaps fluences verdicts answer answer_spectra
-answer_powers settings options checks intervals drawn account experiment compare rivals planning planfile planpage
-protocol machine job peaksjob mapfile mapjob tails samples sampleverdicts samplesjob
+joint answer_powers settings options checks intervals drawn account experiment compare rivals planning planfile
+planpage protocol machine job peaksjob mapfile mapjob tails samples sampleverdicts samplesjob
 section illumination filmfile simulation terminal samplescreen demo doctor parser cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}

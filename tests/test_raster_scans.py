@@ -102,7 +102,7 @@ def test_what_is_masked_may_be_anything():
         ({"quantity": "lifetime"}, "lifetimes without an uncertainty"),
         ({"quantity": "lifetime", "photons": VALUES - VALUES.min()}, "found from no photon.*mask"),
         ({"quantity": "lifetime", "photons": -VALUES}, "negative or not finite"),
-        ({"quantity": "lifetime", "photons": VALUES, "gain": 2.0}, "lifetimes have none"),
+        ({"quantity": "lifetime", "photons": VALUES, "gain": 2.0}, "a lifetime has none"),
         ({"quantity": "lifetime", "photons": VALUES, "values": VALUES - VALUES.min()}, "lifetimes are zero"),
     ],
 )

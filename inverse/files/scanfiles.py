@@ -242,7 +242,7 @@ def _column_notes(
     words = {"values": quantity, "uncertainty": "uncertainty", "photons": "photons"}
     told = [f"{words[what]} in column {title!r}" for what, title in titles.items() if title and maps.get(what) is None]
     told += [f"{what} as given" for what, value in maps.items() if value is not None]
-    return told + ([f"lifetimes in {unit}"] if unit else [])
+    return told + ([f"{quantity} in {unit}"] if unit else [])
 
 
 def _photon_note(values: np.ndarray, gain: float | None, offset: float, name: str) -> str:

@@ -79,6 +79,28 @@ def fit_spectral_map(
     return replace(others[0], rival=_price(others[1]) - _price(others[0])) if len(others) > 1 else others[0]
 
 
+def again(found: SpectralFit, known: Known) -> SpectralFit:
+    """The same model fitted with what another measurement says of some of its numbers, instead of what was known.
+
+    Raises SolverError if that does not converge.
+    """
+    problem, index = found.problem, [found.names.index(name) for name in known.names]
+    these, start = problem.knowledge, found.values.copy()
+    centre, precision = these.centre.copy(), these.precision.copy()
+    centre[index], precision[np.ix_(index, index)] = known.mean, known.precision
+    problem = replace(problem, knowledge=these._replace(centre=centre, precision=precision))
+    start[index] = np.clip(known.mean, these.lower[index], these.upper[index])
+    best = problem.best((found.values, start))
+    if not best.converged:
+        raise SolverError(
+            f"the spectra with what is known of {' and '.join(known.names)}: no fit in {best.steps} steps"
+        )
+    _, columns, colours = found.counts.shape
+    expected = np.asarray(best.expected)[:, :columns, :colours]
+    variance = expected if found.photons else found.variance
+    return replace(found, **solved(problem, best, found.names), expected=expected, variance=variance)
+
+
 def _relaxed(search: SpectralSearch, model: str | None) -> list[SpectralFit]:
     """A film without relaxation and, if that is asked or open, one whose excitons relax."""
     best, traps = search.plain(RELAXING)

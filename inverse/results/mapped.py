@@ -1,4 +1,4 @@
-"""A map that images of many spots gave: its values with errors, resolution and dose, and what to think of it in words.
+"""A map that images of many spots, or a scan, gave: values with errors, resolution and dose, and what to think of it.
 
 The radius of a patch is read off from the area in which the rate exceeds that of the film around by more than half of
 what it does in the patch: r = √(area/π). The film around is the median of the map, the patch's height the median of
@@ -20,6 +20,21 @@ STANDS_OUT = 3.0
 """Errors by which a patch must exceed the film around it."""
 LIT = 0.1
 """Of the largest dose: where a map is told of."""
+EXACT = {
+    "trapping_rate": "D, τ",
+    "lifetime": "D",
+    "trap_density": "D, τ, the capture",
+    "diffusivity": "τ",
+    "landscape": "D, τ, the temperature",
+}
+"""What is taken as exact beside the optics."""
+CHECKED = {
+    "images": "the photons per spot, the optics, D and τ",
+    "intensity scan": "the photons per position, the optics, D and τ",
+    "lifetime scan": "the uncertainties, the optics, D and τ",
+    "energy scan": "the uncertainties, the optics, D and τ",
+}
+PATCHY = ("trapping_rate", "trap_density")
 
 
 class Patch(NamedTuple):
@@ -32,13 +47,15 @@ class Patch(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class RateMap:
-    """A map on square cells of `pitch` (µm), row = y, column = x, and the images it rests on, summed.
+class FilmMap:
+    """A map on square cells of `pitch` (µm), row = y, column = x, and what it rests on.
 
     `value`, `error` (one standard deviation), `lower`, `upper` (95 % band) are in `unit`, NaN where `determined` is
     False; `resolution` (µm FWHM); `dose` relative to its maximum. `x`, `y`: centres of the cells in µm from that of the
-    images. `measured`, `modelled`: photoelectrons of all images. `freedom`: degrees of freedom that the map has taken.
-    `away`: the value assumed beyond the map. `verdicts` say in words what to think of it.
+    images. `source`: "images", or "intensity", "lifetime" or "energy scan"; `measured`, `modelled` and `noise`, one
+    standard deviation, are photoelectrons of all images, or the scan's photons, lifetimes (ns) or energies (meV).
+    `freedom`: degrees of freedom that the map has taken. `away`: the value assumed beyond the map. `verdicts` say in
+    words what to think of it.
     """
 
     kind: str
@@ -61,8 +78,10 @@ class RateMap:
     background: Estimate
     goodness: dict[str, float]
     positions: Float[np.ndarray, "P 2"]
+    source: str
     measured: Float[np.ndarray, "py px"]
     modelled: Float[np.ndarray, "py px"]
+    noise: Float[np.ndarray, "py px"]
     pixel_size: tuple[float, float]
     verdicts: tuple[str, ...] = field(default=(), kw_only=True)
 
@@ -70,9 +89,18 @@ class RateMap:
         """The same as lists and numbers, undetermined ones None."""
         return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self)}
 
+    @property
+    def patchy(self) -> bool:
+        """Whether places that stand out are looked for: of what is lost, not of how excitons move."""
+        return self.kind in PATCHY
+
     def patches(self) -> list[Patch]:
         """Where the value is higher than in the film around it, from the highest on; the header says how it is read."""
+        if not self.patchy:
+            return []
         left = self.determined & (self.dose >= LIT)
+        if not left.any():
+            return []
         around = float(np.median(self.value[left]))
         found: list[Patch] = []
         while left.any():
@@ -122,8 +150,12 @@ def connected(inside: Bool[np.ndarray, "cy cx"], start: Any) -> Bool[np.ndarray,
         reached = grown
 
 
-def told(found: RateMap, *, coarse: bool, chosen: bool) -> tuple[str, ...]:
-    """What to think of a map; `coarse`: cells too wide for the spot; `chosen`: by the data, of the prior."""
+def told(found: FilmMap, *, coarse: float | None, chosen: bool, settled: bool) -> tuple[str, ...]:
+    """What to think of a map.
+
+    coarse: of the laser's σ, how wide cells may be, if they are wider. chosen: by the data, of the prior. settled:
+    whether the search for the map came to its end.
+    """
     name, unit = found.kind.replace("_", " "), found.unit
     lit = found.dose >= LIT
     known = lit & found.determined
@@ -131,34 +163,42 @@ def told(found: RateMap, *, coarse: bool, chosen: bool) -> tuple[str, ...]:
     z, ratio = found.goodness["z"], found.goodness["deviance_ratio"]
     if abs(z) > BAD_FIT:
         said.append(
-            f"the map does not explain the images: the deviance is {ratio:.3f} times what photons give (z = {z:.1f}); "
-            "check the photons per spot, the optics, D and τ"
+            f"the map does not explain the {found.source}: the deviance is {ratio:.3f} times what noise gives "
+            f"(z = {z:.1f}); check {CHECKED[found.source]}"
         )
+    if not settled:
+        said.append("the search for the likeliest map did not settle: what is shown lies on the way; check the numbers "
+                    "that are taken as known")  # fmt: skip
     if not known.any():
-        return (*said, f"the {name} is undetermined everywhere: more photons are needed")
+        return (*said, f"the {name} is undetermined everywhere: it is next to nothing, or more photons are needed")
     low, middle, high = np.percentile(found.value[known], [2.5, 50, 97.5])
     said.append(
         f"{name}: median {middle:.3g} {unit}, from {low:.3g} to {high:.3g} (95 % of the cells), typical error "
         f"{np.median(found.error[known]):.2g}, averaged over {np.median(found.resolution[known]):.2g} µm"
     )
-    if found.kind == "trapping_rate":
-        for patch in found.patches()[:5]:
-            said.append(
-                f"a patch of {patch.extra:.3g} {unit} more at ({patch.x:.2f}, {patch.y:.2f}) µm, radius "
-                f"{patch.radius:.2f} µm (area above half)"
-            )
+    if found.kind == "landscape":
+        said.append("energies count from their mean over where excitons were: light tells differences only")
+    for patch in found.patches()[:5]:
+        said.append(
+            f"a patch of {patch.extra:.3g} {unit} more at ({patch.x:.2f}, {patch.y:.2f}) µm, radius "
+            f"{patch.radius:.2f} µm (area above half)"
+        )
     blind = int(np.count_nonzero(~found.determined))
     if blind:
         said.append(
             f"undetermined in {blind} of {found.determined.size} cells, {np.count_nonzero(lit & ~found.determined)} of "
-            f"them lit by more than {LIT:.0%} of the largest dose: too few excitons get there"
+            f"them lit by more than {LIT:.0%} of the largest dose: too few excitons get there, or next to nothing "
+            "happens"
         )
     strength = f"λ = {found.strength:.3g}" + (f"/µm, s = {found.slope:.3g}/µm" if found.slope else "")
     said.append(
         f"prior: {found.prior}, {strength}, {'chosen by the data (least predicted misfit)' if chosen else 'as given'}; "
         f"the map took {found.freedom:.0f} degrees of freedom"
     )
-    said.append(f"beyond the map the film is taken to go on at {found.away:.3g} {unit}; D, τ and the optics as exact")
-    if coarse:
-        said.append(f"cells of {found.pitch:.2g} µm are wider than the laser's σ: its finest features are rounded off")
+    far = "flat, without a force across the map's edge," if found.kind == "landscape" else f"at {found.away:.3g} {unit}"
+    said.append(f"beyond the map the film is taken to go on {far}; {EXACT[found.kind]} and the optics as exact")
+    if coarse is not None:
+        said.append(
+            f"cells of {found.pitch:.2g} µm are wider than {coarse:g} of the laser's σ: fine features are rounded off"
+        )
     return tuple(said)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.results.mapped import RateMap
+from excidiff.inverse.results.mapfigure import COUNTED
+from excidiff.inverse.results.mapped import FilmMap
 from excidiff.inverse.results.storage import write_whole
 
 ARRAYS = {
@@ -19,19 +20,25 @@ ARRAYS = {
     "dose": "how many excitons were there, relative to the most",
     "determined": "whether the data determine the cell",
 }
-IMAGES = {"measured": "photons of all images", "modelled": "photons expected in all images"}
+IMAGES = {"measured": "", "modelled": ", as expected", "noise": ", one standard deviation"}
+SEEN = {
+    "images": "photons of all images",
+    "intensity scan": "photons of each position",
+    "lifetime scan": "lifetime at each position",
+    "energy scan": "energy of the light of each position",
+}
 FORMAT = "excidiff map 1"
 DIGITS = 7
 
 
-def map_document(found: RateMap, settings: Mapping[str, Any], warnings: tuple[str, ...] = ()) -> dict[str, Any]:
+def map_document(found: FilmMap, settings: Mapping[str, Any], warnings: tuple[str, ...] = ()) -> dict[str, Any]:
     """All that `map.json` says, ready for JSON; undetermined numbers None, those of arrays to `DIGITS` digits.
 
     `settings`: how the map was asked for, with the record of the run.
     """
     whole = found.as_json()
     named = {name: whole.pop(name) for name in ("kind", "unit", "verdicts", "goodness", "background")}
-    for name in ("measured", "modelled"):
+    for name in IMAGES:
         whole.pop(name)
     prior = {name: whole.pop(name) for name in ("prior", "strength", "slope", "freedom")}
     prior["name"] = prior.pop("prior")
@@ -40,7 +47,7 @@ def map_document(found: RateMap, settings: Mapping[str, Any], warnings: tuple[st
         "parameter": named.pop("kind"),
         **named,
         "warnings": list(warnings),
-        "patches": [patch._asdict() for patch in found.patches()] if found.kind == "trapping_rate" else [],
+        "patches": [patch._asdict() for patch in found.patches()],
         "prior": prior,
         **{name: _rounded(value) for name, value in whole.items()},
         **arrays,
@@ -60,10 +67,11 @@ def map_text(document: Mapping[str, Any]) -> str:
     return "{\n " + ",\n ".join(lines) + "\n}\n"
 
 
-def write_map_archive(path: Path, found: RateMap, document: Mapping[str, Any]) -> Path:
-    """Save the map on x and y (µm), the summed images on pixel_x and pixel_y, the spots, and all units."""
+def write_map_archive(path: Path, found: FilmMap, document: Mapping[str, Any]) -> Path:
+    """Save the map on x and y (µm), what was seen on pixel_x and pixel_y, the laser's positions, and all units."""
     import xarray
 
+    counted, of = COUNTED[found.source], found.source.split()[-1]
     units = {"resolution": "um", "dose": "1", "determined": "1"}
     name = found.kind.replace("_", " ")
     variables = {
@@ -72,17 +80,17 @@ def write_map_archive(path: Path, found: RateMap, document: Mapping[str, Any]) -
         for key, text in ARRAYS.items()
     }  # fmt: skip
     variables |= {
-        key: (("pixel_y", "pixel_x"), getattr(found, key), {"long_name": text, "units": "photons"})
+        key: (("pixel_y", "pixel_x"), getattr(found, key), {"long_name": SEEN[found.source] + text, "units": counted})
         for key, text in IMAGES.items()
     }
-    variables["position"] = (("spot", "axis"), found.positions, {"long_name": "places of the spots", "units": "um"})
+    variables["position"] = (("spot", "axis"), found.positions, {"long_name": "places of the laser", "units": "um"})
     rows, columns = (
         (np.arange(count) - (count - 1) / 2) * size
         for count, size in zip(found.measured.shape, found.pixel_size, strict=True)
     )
     axes = {"y": found.y, "x": found.x, "pixel_y": rows, "pixel_x": columns}
     coordinates: dict[str, Any] = {
-        axis: ((axis,), values, {"long_name": f"centres along {axis[-1]}, from the images' centre", "units": "um"})
+        axis: ((axis,), values, {"long_name": f"along {axis[-1]}, from the centre of the {of}", "units": "um"})
         for axis, values in axes.items()
     }
     coordinates["axis"] = (("axis",), ["x", "y"], {"long_name": "of a place"})
