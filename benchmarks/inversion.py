@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,7 @@ def timed(name: str) -> dict:
     """Seconds of one map, and what came out."""
     kind = KINDS[name]
     data = images(kind)
-    known = {key: value for key, value in KNOWN.items() if key != name}
+    known: dict[str, Any] = {key: value for key, value in KNOWN.items() if key != name}
     begin = time.perf_counter()
     found = measure_map(data, PLACES, kind=name, **known)
     seconds = time.perf_counter() - begin

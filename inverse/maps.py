@@ -165,7 +165,7 @@ def _described(view: Spots | Scan, reached: Reached, background: float | None) -
     errors = np.sqrt(np.diag(np.asarray(around.covariance)))
     v, sigma = np.asarray(x[:-1]).reshape(shape), errors[:-1].reshape(shape)
     state = problem.state(x)
-    expected = np.asarray(problem.expected(state, x))
+    expected = np.asarray(problem.expected(state, x))  # pyright: ignore[reportArgumentType]
     dose = (view.weights @ np.asarray(state.density)).reshape(shape)
     freedom = float(around.freedom) - (background is not None) - kind.level  # what is held takes one each
     known = (dose > DARK * dose.max()) & (sigma < BLIND)

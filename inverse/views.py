@@ -139,14 +139,14 @@ class Spots:
     def _as_wide(self, film: Film, edges: Edges, ground: float) -> Beyond:
         tried = [Beyond(0.0, stir * film.laser**2 / film.lifetime) for stir in STIRS]
         images = (even_images(film, edges, ages(film, one)) + ground for one in tried)
-        misfits = [float(objective(self.counts.flat * image, self.counts, "poisson")) for image in images]
+        misfits = [float(objective(jnp.asarray(self.counts.flat * image), self.counts, "poisson")) for image in images]
         return tried[int(np.argmin(misfits))]
 
     def judged(self, expected: np.ndarray, freedom: float) -> Goodness:
         """The deviance against its law."""
         used = np.asarray(self.counts.used) > 0
         photons = np.asarray(self.counts.photons)
-        fitted = min(round(freedom), np.count_nonzero(used) - 1)
+        fitted = min(round(freedom), int(np.count_nonzero(used)) - 1)
         return goodness(photons[used], expected[used], detector_of(self.images[0]), fitted=fitted)
 
     def shown(self, expected: np.ndarray) -> Seen:

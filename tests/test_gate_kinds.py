@@ -1,5 +1,7 @@
 """Gates of the maps of motion, D(r) and U(r), and of maps from scans: films drawn at random, nothing set by hand."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -100,7 +102,7 @@ def test_how_excitons_move(name: str, seed: int, error: float):
               pixel_size=pixel, camera=camera, file=f"spot {number}")
         for number, place in enumerate(places)
     ]  # fmt: skip
-    known = {"lifetime": LIFETIME, "laser_fwhm": LASER, "psf_fwhm": PSF, "excitons": excitons}
+    known: dict[str, Any] = {"lifetime": LIFETIME, "laser_fwhm": LASER, "psf_fwhm": PSF, "excitons": excitons}
     if name == "landscape":
         known["diffusivity"] = DIFFUSIVITY
     found = measure_map(images, places, kind=name, prior="smooth", **known)
@@ -129,9 +131,9 @@ DISCS = ((-0.3, 0.25, 0.4, 1.0), (0.5, -0.35, 0.3, 0.5))
 """x, y, radius (µm) and extra rate (1/ns) of two patches on a film that traps at 0.05 per ns."""
 
 
-def trapping(x, y):
+def trapping(x, y) -> np.ndarray:
     """1/ns at places in µm."""
-    return 0.05 + sum(extra * (np.hypot(x - cx, y - cy) < radius) for cx, cy, radius, extra in DISCS)
+    return np.asarray(0.05) + sum(extra * (np.hypot(x - cx, y - cy) < radius) for cx, cy, radius, extra in DISCS)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +151,7 @@ def test_scans_of_patches(scanned, name: str, error: float, patches: int):
     The band covers 90 % more than 0.1 µm away from edges.
     """
     scan = getattr(scanned, name)
-    known = {} if name == "lifetime" else {"excitons": 2e4}
+    known: dict[str, Any] = {} if name == "lifetime" else {"excitons": 2e4}
     found = measure_map(scan=scan, diffusivity=DIFFUSIVITY, lifetime=LIFETIME, laser_fwhm=LASER, **known)
     fine = (np.arange(8) - 3.5) / 8 * found.pitch
     x, y = (np.add.outer(axis, fine).ravel() for axis in (found.x, found.y))
@@ -203,5 +205,6 @@ def test_a_landscape_from_energies(tmp_path):
     print(found, wrong, blind)
     assert wrong < 0.08
     assert blind > 2 * wrong
+    assert found.background.value is not None
     assert abs(found.background.value - 2000.0 - np.average(own, weights=found.dose)) < 3
     assert abs(found.goodness["z"]) <= 3

@@ -1,5 +1,7 @@
 """Scans over a film that differs from place to place: what a position shows, its slopes, and wrong questions."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ def test_slopes(kind: Kind, collection, quantity: str):
     along = jnp.append(random.standard_normal(COUNT * COUNT), 0.0)
     tangent, step = here.tangent(x), 1e-5
     if kind.level:
-        held = level(x, tangent.state, 0 * x, 0.0)
+        held = level(x, tangent.state.density, 0 * x, 0.0)
         tangent = tangent._replace(slope=tangent.slope - held[0], information=tangent.information - held[1])
     ends = [x - step * along, x + step * along]
     slope = (here.misfit(ends[0]) - here.misfit(ends[1])) / (2 * step)
@@ -84,7 +86,7 @@ def scan(values=300.0, **changes) -> RasterScan:
 
 def test_wrong_questions():
     """Where excitons go does not show when all light is taken; too much light or life; two kinds of data."""
-    known = {"diffusivity": 0.05, "lifetime": 5.0, "laser_fwhm": 0.3, "excitons": 1e3}
+    known: dict[str, Any] = {"diffusivity": 0.05, "lifetime": 5.0, "laser_fwhm": 0.3, "excitons": 1e3}
     with pytest.raises(InputError, match="wherever an exciton goes"):
         measure_map(scan=scan(), kind="landscape", **known)
     with pytest.raises(InputError, match=r"302 photons, a film without any extra loss 200"):

@@ -139,7 +139,7 @@ def rates(kind: Kind, v: Float[Array, "*cells"], film: Film) -> Rates:
     """What the medium that a map makes does in each cell."""
     medium = kind.medium(v, film)
     loss = 1 / medium.lifetime - 1 / film.lifetime + sum(traps.rate for traps in medium.traps)
-    moving, hills = medium.diffusivity, medium.landscape
+    moving, hills = medium.diffusivities[0], medium.landscape  # alike along x and y
     potential = 0.0 * v if hills is None else hills / (BOLTZMANN * medium.temperature)
     return Rates(jnp.asarray(loss + 0.0 * v), jnp.asarray(moving + 0.0 * v), jnp.asarray(potential))
 
@@ -203,7 +203,7 @@ def lost(own: Rates, density: Float[Array, "... cy cx"], pitch) -> Float[Array, 
     return found
 
 
-def even(beyond: Beyond, shape: tuple[int, int]) -> Rates:
+def even(beyond: Beyond, shape: tuple[int, ...]) -> Rates:
     """Cells that are as the film beyond."""
     one = jnp.ones(shape)
     return Rates(beyond.loss * one, beyond.diffusivity * one, 0.0 * one)
@@ -215,7 +215,7 @@ def change(own: Rates, beyond: Beyond, density: Float[Array, "*spots cy cx"], pi
         return jax.vmap(lambda n: change(own, beyond, n, pitch, moves=moves))(density)
     if not moves:
         return (own.loss - beyond.loss) * density
-    return lost(own, density, pitch) - lost(even(beyond, own.loss.shape), density, pitch)
+    return lost(own, density, pitch) - lost(even(beyond, np.shape(own.loss)), density, pitch)
 
 
 def added(matrix: Float[Array, "C C"], own: Rates, beyond: Beyond, pitch, *, moves: bool) -> Float[Array, "C C"]:

@@ -114,7 +114,7 @@ def _apart(edge: Beyond, problem) -> bool:
     """Whether the map's edge is another film than that beyond."""
     loss = abs(edge.loss - float(problem.beyond.loss)) * float(problem.film.lifetime)
     moving = abs(edge.diffusivity / float(problem.beyond.diffusivity) - 1)
-    return max(loss, moving) > FOLLOWED
+    return bool(max(float(loss), float(moving)) > FOLLOWED)
 
 
 def refined(x, coarse: Edges, fine: Edges):

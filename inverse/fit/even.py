@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import cho_factor, cho_solve
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
@@ -74,7 +75,7 @@ def exchanged(old: Ages, width2, from_y, from_x, to_y, to_x) -> Float[Array, "to
     return both.reshape(py, cy, px, cx).transpose(0, 2, 1, 3).reshape(py * px, cy * cx)
 
 
-def spots(old: Ages, width2, positions: Float[Array, "P 2"], y, x) -> Float[Array, "P rectangles"]:
+def spots(old: Ages, width2, positions: Float[Array | np.ndarray, "P 2"], y, x) -> Float[Array, "P rectangles"]:
     """∫ e^{−at} × (the part of a Gaussian of variance `width2` + 2Dt at each position that a rectangle gets) dt."""
     width = jnp.sqrt(width2 + old.spread)[:, None, None]
     rows, columns = (

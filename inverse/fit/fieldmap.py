@@ -25,7 +25,7 @@ The map is carried by x = (field v of each cell, background of a pixel).
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -156,7 +156,10 @@ def _information(seen_matrix, factor, answers: Slopes, weight, corners, shapes, 
         part = lax.dynamic_slice(seen, (*pixel, *cell), (*pixel_box, *cell_box))
         own = Slopes(
             cut(own.own, cell),
-            tuple(tuple(cut(side, cell, (1 - axis, axis)) for side in pair) for axis, pair in enumerate(own.along)),
+            tuple(
+                (cut(first, cell, (1 - axis, axis)), cut(second, cell, (1 - axis, axis)))
+                for axis, (first, second) in enumerate(own.along)
+            ),
         )
         part = gathered(part.reshape(-1, *cell_box), own).reshape(pixel_box[0] * pixel_box[1], -1)
         w = jnp.sqrt(lax.dynamic_slice(w.reshape(pixels).astype(single), pixel, pixel_box)).reshape(-1)
@@ -178,7 +181,7 @@ class Tangent(NamedTuple):
     expected: Float[Array, "P N"]
     slope: Float[Array, " C+1"]
     information: Float[Array, "C+1 C+1"]
-    state: State
+    state: Any
 
 
 class Problem(NamedTuple):
@@ -251,7 +254,7 @@ class Problem(NamedTuple):
         expected = self.expected(state, x)
         law = variance(expected, self.counts)
         score = self.counts.used * self.counts.flat * (self.counts.photons - expected) / law
-        gradient = jnp.append(self.adjoint(x, state, score), jnp.sum(score))
+        gradient = jnp.append(self.adjoint(x, state, jnp.asarray(score)), jnp.sum(score))
         box = boxes(self.film, self.edges, self.beyond)
         weight = self.counts.used * self.counts.flat**2 / law
         answers = slopes(
@@ -267,12 +270,12 @@ class Problem(NamedTuple):
             (box.pixels, box.cells),
         )
         if self.kind.level:
-            gradient, information = level(x, state, gradient, information)
+            gradient, information = level(x, state.density, gradient, information)
         return Tangent(expected, gradient, information, state)
 
 
-def level(x, state: State, gradient, information):
+def level(x, density: Float[Array, "P C"], gradient, information):
     """The same with the mean of v, weighted as all excitons are there, held at 0, which no light tells."""
-    lit = jnp.sum(state.density, axis=0)
+    lit = jnp.sum(density, axis=0)
     lit = jnp.append(lit / jnp.sum(lit), 0.0)
     return gradient - LEVEL * (lit @ x) * lit, information + LEVEL * lit[:, None] * lit[None, :]

@@ -201,7 +201,7 @@ class ScanProblem(NamedTuple):
         score = slope.T @ (weight * (self.counts.photons - expected))
         information = (slope * weight[:, None]).T @ slope
         if self.kind.level:
-            score, information = level(x, state, score, information)
+            score, information = level(x, state.density, score, information)
         return Tangent(expected, score, information, state)
 
     def _slopes(self, v: Float[Array, "cy cx"], state: State) -> Float[Array, "P C"]:
