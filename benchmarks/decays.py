@@ -1,6 +1,7 @@
 """What the studies of measured decays share: windows, numbers as JSON has them, and the time that a fit took."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ def told(entry: Estimate) -> dict:
             "at_bound": entry.at_bound}  # fmt: skip
 
 
-def judged(tests: dict, status: str, reason: str | None) -> dict:
+def judged(tests: Mapping, status: str, reason: str | None) -> dict:
     """What a measurement's goodness says."""
     kept = {name: tests[name] for name in ("deviance_ratio", "z", "structure_p") if name in tests}
     return {"status": status, **kept, "reason": reason}

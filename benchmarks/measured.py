@@ -100,6 +100,7 @@ def fit_gaas(folder: Path, name: str) -> dict:
     result = answer_series(found, tried, None, experiment.settings())
     own = []
     for k, (power, entry) in enumerate(zip(powers, found.measurements, strict=True)):
+        assert entry.counts is not None and entry.model is not None
         bright = found.fit.value(scale_name(found.fit.layout, "decay", k)) * head["filter"][power - 1]
         ground = found.fit.value(f"decay_background_{k + 1}")
         own.append({"power": power, **judged(entry.goodness, entry.status, entry.reason),
@@ -177,26 +178,26 @@ def compared(cases: dict[str, dict], alone: Sequence[dict]) -> list[dict]:
     whole = 1 / (1 / life["value"] + rate["value"])
     mono = next(one["lifetime"] for one in alone if one["from_ns"] == FROM)
 
-    def row(quantity, unit, ours, error, published, error_published, remark):
-        return {"quantity": quantity, "unit": unit, "ours": ours, "error": error, "published": published,
-                "published_error": error_published, "remark": remark}  # fmt: skip
+    def row(quantity, unit, ours, error, published, remark):
+        return {"quantity": quantity, "unit": unit, "ours": ours, "error": error, "published": published[0],
+                "published_error": published[1], "remark": remark}  # fmt: skip
 
     return [
         row("capture time of empty traps, 1/(k_t N_t); τ_1t", "ns", 1 / rate["value"],
-            rate["stderr"] / rate["value"] ** 2, *PUBLISHED["capture_time_ns"], "comparable: a rate"),
+            rate["stderr"] / rate["value"] ** 2, PUBLISHED["capture_time_ns"], "comparable: a rate"),
         row("density of these traps", "1/cm^3", density["value"] / UNIT * DOPING, density["stderr"] / UNIT * DOPING,
-            *PUBLISHED["trap_density_per_cm3"],
+            PUBLISHED["trap_density_per_cm3"],
             f"a ratio to the densities η₀ × {DOPING:g} cm⁻³; {min(spread):.3g} to {max(spread):.3g} with other "
             "windows, and densities that may err by 10 %"),
-        row("lifetime apart from them", "ns", life["value"], life["stderr"], theirs, None,
+        row("lifetime apart from them", "ns", life["value"], life["stderr"], (theirs, None),
             "theirs from 1/τ_r + 1/τ_nr + 1/τ_2t of their stored optimum, at low density"),
         row("lifetime of a trapped carrier; τ_1d", "ns", emptying["value"], emptying["stderr"],
-            OPTIMUM["emptying_1"], None, "theirs ends on the limit of their search, 1000 ns"),
-        row("lifetime at low density", "ns", whole, None, *PUBLISHED["effective_lifetime_ns"], "from these numbers"),
-        row("one lifetime, lowest power", "ns", mono["value"], mono["stderr"], *PUBLISHED["mono_exponential_ns"],
+            (OPTIMUM["emptying_1"], None), "theirs ends on the limit of their search, 1000 ns"),
+        row("lifetime at low density", "ns", whole, None, PUBLISHED["effective_lifetime_ns"], "from these numbers"),
+        row("one lifetime, lowest power", "ns", mono["value"], mono["stderr"], PUBLISHED["mono_exponential_ns"],
             "ours from 2 ns on, background fitted; theirs from 0, background given"),
         row("density of a second species of traps", "1/cm^3", None, None,
-            *PUBLISHED["second_trap_density_per_cm3"], "the models here have one species"),
+            PUBLISHED["second_trap_density_per_cm3"], "the models here have one species"),
     ]  # fmt: skip
 
 
