@@ -100,7 +100,8 @@ def fit_gaas(folder: Path, name: str) -> dict:
     result = answer_series(found, tried, None, experiment.settings())
     own = []
     for k, (power, entry) in enumerate(zip(powers, found.measurements, strict=True)):
-        assert entry.counts is not None and entry.model is not None
+        assert entry.counts is not None
+        assert entry.model is not None
         bright = found.fit.value(scale_name(found.fit.layout, "decay", k)) * head["filter"][power - 1]
         ground = found.fit.value(f"decay_background_{k + 1}")
         own.append({"power": power, **judged(entry.goodness, entry.status, entry.reason),
