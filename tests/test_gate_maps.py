@@ -203,7 +203,7 @@ def test_a_small_map(small):
 
 def test_what_is_not_known_is_null():
     """Spots in the middle of wide images: the corners, four L away, are NaN in Python, null in files."""
-    film = PatchyFilm(discs=(), count=24, places=2, step=0.3, pixel=0.15, excitons=2e4)
+    film = PatchyFilm(discs=(), count=24, places=2, step=0.3, pixel=0.15, excitons=2e4, laser_fwhm=0.36)
     found = film.measure(film.images(9))
     dark = np.argwhere(~found.determined)
     assert not found.determined[0, 0]

@@ -46,7 +46,7 @@ def descend(
     """Newton steps to the optimum, each on the quadratic data about the map before.
 
     On the `first` grid the film beyond the map follows its edge; halfway each time for scans, whose outer positions see
-    enough of it to answer. The prior is chosen once an optimum is near.
+    enough of it to answer, and for how excitons move. The prior is chosen once an optimum is near.
     """
     shape, pitch = problem.edges.cells, float(problem.edges.pitch)
     near, information, past, state, settled = False, None, set(), None, False
@@ -74,8 +74,10 @@ def descend(
             break
         edge = rim(problem, x)
         if first and _apart(edge, problem):
-            between = Beyond(*(0.5 * (new + float(old)) for new, old in zip(edge, problem.beyond, strict=True)))
-            problem, state = problem.surrounded(between if isinstance(problem, ScanProblem) else edge), None
+            old = problem.beyond
+            between = Beyond(0.5 * (edge.loss + float(old.loss)), float(np.sqrt(edge.diffusivity * old.diffusivity)))
+            slowly = isinstance(problem, ScanProblem) or problem.kind.moves
+            problem, state = problem.surrounded(between if slowly else edge), None
     return Reached(problem, prior, x, information, settled)
 
 
