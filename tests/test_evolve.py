@@ -107,7 +107,7 @@ ROUGH = Medium(
 )
 
 
-@pytest.mark.parametrize("solve_rtol", [None, 1e-6])
+@pytest.mark.parametrize("solve_rtol", [None, pytest.param(1e-6, marks=pytest.mark.gate)])
 @pytest.mark.parametrize("lifetime", [np.inf, 2.0])
 @pytest.mark.parametrize("shining", [False, True])
 def test_excitons_are_neither_lost_nor_invented(lifetime: float, shining: bool, solve_rtol):
@@ -258,7 +258,7 @@ def test_bad_times_are_refused(times):
         evolve(Medium(0.05, 2.0), SPOT, GRID, times)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.gate), np.float64])
 def test_decay_has_an_end(dtype):
     """After 300 lifetimes that differ from cell to cell e^−300 would remain, past 1e5 none at all; the way is short."""
     grid = Grid(GRID.shape, dtype(0.1))
