@@ -26,7 +26,7 @@ from excidiff.inverse.fit.smoothing import Name, Prior, averaged, spread
 from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.results.mapped import FilmMap, told
 from excidiff.inverse.results.result import Estimate
-from excidiff.inverse.views import Scan, Spots, flat_start
+from excidiff.inverse.views import Scan, Spots
 from excidiff.solver.solution import InputError, is_number
 from excidiff.solver.source import FWHM
 
@@ -136,7 +136,7 @@ def _measure(
     factor = 2 if np.prod(edges.cells) > CHOSEN_ON else 1
     first = view.edges(factor * pixels, length)
     centre = _centre(kind, film, beyond)
-    x = flat_start(centre, first.cells, ground)
+    x = jnp.asarray(np.append(np.full(int(np.prod(first.cells)), centre), ground))
     problem = view.problem(kind, film, first, beyond)
     reached = descend(problem, prior, x, centre, background, choosing=choosing, first=True)
     if factor > 1:

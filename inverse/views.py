@@ -35,6 +35,17 @@ LOSSES, STIRS = np.geomspace(LEAST, 200.0, 40), np.geomspace(1e-3, 1e3, 40)
 """Extra losses × τ, and D × τ over the area of the spot, among which the start of a fit is looked for."""
 
 
+def laid(shape: tuple[int, int], spacing: tuple[float, float], pixels: float, beyond: float) -> Edges:
+    """Square cells of so many of the wider pixels, over an image or a scan and `beyond` µm around it."""
+    pitch = pixels * max(spacing)
+    own = [np.asarray(pixel_edges(n, size)) for n, size in zip(shape, spacing, strict=True)]
+    cells = [
+        np.asarray(pixel_edges(ceil((n * size + 2 * beyond) / pitch - 1e-6), pitch))
+        for n, size in zip(shape, spacing, strict=True)
+    ]
+    return Edges(*own, *cells)
+
+
 @dataclass(frozen=True, eq=False)
 class Seen:
     """Data and model as they are shown: (y, x) sums or numbers, the noise of each, and the size of a pixel, µm."""
@@ -101,14 +112,7 @@ class Spots:
 
     def edges(self, pixels: float, length: float) -> Edges:
         """Square cells of so many pixels over the whole image; its rim shows what is beyond, whatever the `length`."""
-        first = self.images[0]
-        pitch = pixels * max(first.spacing)
-        cells = [
-            np.asarray(pixel_edges(ceil(n * size / pitch - 1e-6), pitch))
-            for n, size in zip(first.shape, first.spacing, strict=True)
-        ]
-        own = [np.asarray(pixel_edges(n, size)) for n, size in zip(first.shape, first.spacing, strict=True)]
-        return Edges(*own, *cells)
+        return laid(self.images[0].shape, self.spacing, pixels, 0.0)
 
     def problem(self, kind: Kind, film: Film, edges: Edges, beyond: Beyond) -> Problem:
         """The fit of a map to these images."""
@@ -225,13 +229,7 @@ class Scan:
 
     def edges(self, pixels: float, length: float) -> Edges:
         """Square cells of so many steps, over all positions and as far beyond as their excitons go: `length` µm."""
-        pitch = pixels * max(self.spacing)
-        cells = [
-            np.asarray(pixel_edges(ceil((n * size + 2 * REACH * length) / pitch - 1e-6), pitch))
-            for n, size in zip(self.scan.shape, self.spacing, strict=True)
-        ]
-        own = [np.asarray(pixel_edges(n, size)) for n, size in zip(self.scan.shape, self.spacing, strict=True)]
-        return Edges(*own, *cells)
+        return laid(self.scan.shape, self.spacing, pixels, REACH * length)
 
     def problem(self, kind: Kind, film: Film, edges: Edges, beyond: Beyond) -> ScanProblem:
         """The fit of a map to this scan."""
@@ -305,8 +303,3 @@ class Scan:
         """Of all positions together; None for lifetimes and energies of unknown photons."""
         known = self.scan.signal if self.scan.quantity == "intensity" else self.scan.photons
         return None if known is None else float(np.asarray(known)[self.scan.mask].sum())
-
-
-def flat_start(value: float, cells: tuple[int, int], ground: float):
-    """A map that is the same everywhere."""
-    return jnp.asarray(np.append(np.full(int(np.prod(cells)), value), ground))

@@ -86,18 +86,18 @@ def spots(old: Ages, width2, positions: Float[Array | np.ndarray, "P 2"], y, x) 
     return whole.reshape(whole.shape[0], -1)
 
 
-class Inverse(NamedTuple):
+class Inverted(NamedTuple):
     """M = 𝒢⁻¹ of the cells, and M n₀ of every spot of the film's excitons, n₀ being its average over each cell."""
 
     matrix: Float[Array, "C C"]
     source: Float[Array, "P C"]
 
 
-def inverse(film: Film, old: Ages, edges: Edges) -> Inverse:
+def inverted(film: Film, old: Ages, edges: Edges) -> Inverted:
     """Costs two factors and an inverse of a (cells × cells) matrix."""
     both = (edges.cell_y, edges.cell_x)
     green = exchanged(old, 0.0, *both, *both)
     green = cho_factor((green + green.T) / 2, lower=True)
     matrix = cho_solve(green, jnp.eye(green[0].shape[0]))
     lit = film.excitons * spots(old, film.laser**2, film.positions, *both)
-    return Inverse((matrix + matrix.T) / 2, cho_solve(green, lit.T).T / edges.area)
+    return Inverted((matrix + matrix.T) / 2, cho_solve(green, lit.T).T / edges.area)

@@ -35,7 +35,7 @@ from jax.scipy.linalg import lu_factor, lu_solve
 from jaxtyping import Array, Float
 
 from excidiff.inverse.fit.cells import Beyond, Film, Kind, Rates, Slopes, added, change, gathered, rates, slopes
-from excidiff.inverse.fit.even import Ages, Edges, ages, exchanged, inverse, spots
+from excidiff.inverse.fit.even import Ages, Edges, ages, exchanged, inverted, spots
 from excidiff.inverse.fit.likelihood import Counts, objective, variance
 
 LIGHT, SPOT = 2.5, 2.0
@@ -79,7 +79,7 @@ def even_images(film: Film, edges: Edges, old: Ages) -> Float[Array, "P N"]:
 def reference(film: Film, edges: Edges, beyond: Beyond) -> Reference:
     """The film without its map. Costs about five products of (cells × cells) matrices."""
     old = ages(film, beyond)
-    matrix, source = inverse(film, old, edges)
+    matrix, source = inverted(film, old, edges)
     cells, pixels = (edges.cell_y, edges.cell_x), (edges.pixel_y, edges.pixel_x)
     seen = exchanged(old, film.psf**2, *cells, *pixels) * edges.area / film.lifetime
     single = jnp.float32

@@ -29,7 +29,7 @@ from jax.scipy.linalg import lu_factor, lu_solve
 from jaxtyping import Array, Float
 
 from excidiff.inverse.fit.cells import Beyond, Film, Kind, Rates, added, change, gathered, rates, slopes
-from excidiff.inverse.fit.even import Ages, Edges, ages, inverse, spots
+from excidiff.inverse.fit.even import Ages, Edges, ages, inverted, spots
 from excidiff.inverse.fit.fieldmap import Tangent, level
 from excidiff.inverse.fit.likelihood import Counts, objective, variance
 
@@ -81,7 +81,7 @@ def even_numbers(film: Film, beyond: Beyond, collection: float | None, *, lifeti
 def reference(film: Film, edges: Edges, beyond: Beyond, collection, *, confocal: bool) -> Reference:
     """The film without its map; `collection`: σ of what a confocal detector sees, µm."""
     old = ages(film, beyond)
-    matrix, source = inverse(film, old, edges)
+    matrix, source = inverted(film, old, edges)
     emitted = 1 / film.lifetime
     if not confocal:
         share = emitted / (emitted + beyond.loss)
