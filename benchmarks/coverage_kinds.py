@@ -25,7 +25,7 @@ from excidiff.inverse.fit.parameters import POSITIVE, kind
 from excidiff.inverse.machine import start
 from excidiff.solver.source import FWHM
 
-CASES = 500
+CASES, WHOLE = 500, 3
 SOURCES = ("coverage_kinds.py",)
 LENGTH, WIDTH, LIFETIME = 0.35, 0.15, 4.0  # µm, µm (σ), ns
 SLOW, FAST, SHARE = 5.0, 1.2, 0.6  # ns, ns, of the slow one
@@ -134,19 +134,34 @@ def run_case(name: str, options: dict[str, Any], number: int) -> dict:
     return {"status": result.status, "found": told, "warnings": len(result.warnings)}
 
 
-def summarise(name: str, cases: list[dict]) -> dict:
-    """Coverages of each number, the mean and the spread of pulls, and how many had an error at all."""
-    summary: dict[str, Any] = {"cases": len(cases), "converged": sum(c["status"] == "converged" for c in cases)}
+def condensed(name: str, cases: list[dict]) -> dict:
+    """What of many cases is kept: of each number whose truth is known the pulls, None without an error, and whether the
+    interval holds the truth, 1 or 0, None without one; the first cases whole."""
+    numbers = {}
     for key, truth in KINDS[name][1].items():
-        found = [case["found"][key] for case in cases]
-        sure = np.array([one[:2] for one in found if one[0] is not None and one[1]], float).reshape(-1, 2)
-        value, error = sure.T
-        pulls = np.log(value / truth) * value / error if kind(key) in POSITIVE else (value - truth) / error
-        ends = [one[2] for one in found if one[2] is not None]
-        held = [(low is None or low <= truth) and (high is None or truth <= high) for low, high in ends]
+        pulls, held = [], []
+        for value, stderr, interval, *_ in (case["found"][key] for case in cases):
+            away = None
+            if value is not None and stderr:
+                away = np.log(value / truth) * value / stderr if kind(key) in POSITIVE else (value - truth) / stderr
+            pulls.append(None if away is None else round(float(away), 4))
+            low, high = interval or (None, None)
+            inside = (low is None or low <= truth) and (high is None or truth <= high)
+            held.append(None if interval is None else int(inside))
+        numbers[key] = {"pulls": pulls, "held": held}
+    unsettled = [case["case"] for case in cases if case["status"] != "converged"]
+    return {"cases": len(cases), "unsettled": unsettled, "numbers": numbers, "first": cases[:WHOLE]}
+
+
+def summarise(kept: dict) -> dict:
+    """Coverages of each number, the mean and the spread of pulls, and how many had an error at all."""
+    summary: dict[str, Any] = {}
+    for key, seen in kept["numbers"].items():
+        pulls = np.array([one for one in seen["pulls"] if one is not None])
+        held = [one for one in seen["held"] if one is not None]
         summary[key] = {
-            "with_an_error": len(sure),
-            "with_an_interval": len(ends),
+            "with_an_error": len(pulls),
+            "with_an_interval": len(held),
             "within_1_stderr": _rounded(np.mean(np.abs(pulls) < 1)),
             "within_interval95": _rounded(np.mean(held)),
             "pull_mean": _rounded(pulls.mean()),
@@ -175,11 +190,12 @@ def main() -> None:
         way = {} if given.interval == "profile" and "image" not in name else options
         study = f"coverage-{given.interval}-{given.draws}-{name.replace(' ', '-')}"
         cases = run_cases(study, sources, range(given.cases), partial(run_case, name, way), _say)
-        summary = summarise(name, cases)
+        kept = condensed(name, cases)
+        summary = summarise(kept)
         print(name, json.dumps(summary, indent=1), flush=True)
         if given.cases >= CASES:
             found = json.loads(path.read_text()) if path.is_file() else {}
-            record = {"sources": sources, "environment": environment(), **options, "summary": summary, "cases": cases}
+            record = {"sources": sources, "environment": environment(), **options, "summary": summary, **kept}
             write_json(path, {**found, name: record})
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -35,8 +36,10 @@ def environment() -> dict:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write `content` at once or not at all."""
+    """Write `content` at once or not at all; a list of numbers is one line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
+    text = json.dumps(content, indent=1)
+    text = re.sub(r"\[[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text)
+    partial.write_text(text + "\n")
     partial.replace(path)

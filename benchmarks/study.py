@@ -4,13 +4,15 @@ Each finished case is one line of a file under build/, written with the hash of 
 hash is not run again; one of another hash is.
 """
 
+import argparse
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.provenance import ROOT, source_hash
+from benchmarks.provenance import ROOT, source_hash, write_json
+from excidiff.inverse.machine import start
 
 BUILD = ROOT / "build" / "studies"
 
@@ -39,6 +41,20 @@ def run_cases(name: str, sources: str, cases: Iterable[int], run: Callable[[int]
         found.append(done[case])
         say(case, done[case])
     return found
+
+
+def run_kinds(about: str | None, kinds: Sequence[str], run: Callable[[str], dict], result: Path) -> None:
+    """The command of a study of several kinds: `--kinds` runs some of them, and the record that `run` gives of each is
+    written into `result` beside those that are there."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
+    given = parser.parse_args()
+    start()  # as a command does: double precision, compiled programs kept
+    for name in given.kinds:
+        print(name, flush=True)
+        record = run(name)
+        before = json.loads(result.read_text()) if result.is_file() else {}
+        write_json(result, {**before, name: record})
 
 
 def _read(partial: Path, sources: str) -> dict[int, dict]:

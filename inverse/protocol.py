@@ -11,6 +11,9 @@
     [[decay]]
     file = "decay.csv"
     irf = "irf.csv"                       # or irf_fwhm = "50 ps"
+    [[spectral_map]]                      # of the same film, alone or beside images and decays
+    file = "map.csv"
+    collection_fwhm = "200 nm"
     [parameters]
     lifetime = {value = "5 ns", error = "0.1 ns"}     # or fixed = "5 ns"; or min and max
 
@@ -48,7 +51,8 @@ RANGE = ("start", "min", "max")
 ABOUT = (*RANGE, "fixed", "tie", "value", "error")
 PATHS = ("laser", "psf", "dark", "flat", "mask", "landscape", "absorption", "irf", "file")
 RENAMED = {"column": "decay_column"}
-LATER = ("raster_scan",)
+OF_MAPS = {"map": "[map] asks for a map of the film from many spots", "raster": "[[raster]] is what a map is made from",
+           "raster_scan": "write [[raster]], of which a map is made"}  # fmt: skip
 
 
 def read_protocol(files: Sequence[str], options: Mapping[str, Any], lists: Mapping[str, Any]) -> FitSettings:
@@ -61,8 +65,9 @@ def read_protocol(files: Sequence[str], options: Mapping[str, Any], lists: Mappi
         raise InputError(f"{', '.join(files)}: one experiment's file names all of its images; give it alone")
     path = Path(files[0])
     document, _ = read_toml(path, "give the .toml file of an experiment")
-    if "map" in document:
-        raise InputError(f"{path}: [map] asks for a map of the film from many spots: give the file to excidiff map")
+    for key, what in OF_MAPS.items():
+        if key in document:
+            raise InputError(f"{path}: {what}; give the file to excidiff map")
     return settings_of(path, document, options, lists)
 
 
@@ -70,7 +75,6 @@ def settings_of(
     path: Path, document: Mapping[str, Any], options: Mapping[str, Any], lists: Mapping[str, Any]
 ) -> FitSettings:
     """The settings that the tables of an experiment's file give, with those given beside it. Raises as above."""
-    _refuse_later(path, document)
     check_keys(path, document, ("model", "components", "parameters", *SECTIONS, *KINDS), "")
     found: dict[str, Any] = {key: _text(path, key, document[key]) for key in ("model", "components") if key in document}
     for name, keys in SECTIONS.items():
@@ -84,16 +88,6 @@ def settings_of(
             found[key] = str(path.parent / found[key])
     added = {name: (*found.get(name, ()), *given) for name, given in lists.items() if name != "images"}
     return FitSettings(**{**found, **options, "images": found.get("images", ()), **added})
-
-
-def _refuse_later(path: Path, document: Mapping[str, Any]) -> None:
-    """What an experiment's file may hold one day and the fit cannot use yet."""
-    tables = [document, *(table for table in document.values() if isinstance(table, dict))]
-    tables += [entry for tables in document.values() if isinstance(tables, list) for entry in tables]
-    for table in tables:
-        for key in table if isinstance(table, dict) else ():
-            if key in LATER:
-                raise InputError(f"{path}: {key} is for fits that this version does not have; leave it out")
 
 
 def _timing(path: Path, found: dict[str, Any]) -> None:

@@ -13,8 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True, scope="module")
-def forget_programs():
-    """What one module compiled the next has no use for, and a process may map only so much code: it would crash."""
+def programs(request: pytest.FixtureRequest):
+    """Most tests run small programs once, and compiling them costs most: it is kept short, except in modules that say
+    OPTIMISED = True. What one module compiled the next has no use for, and a process may map only so much code."""
+    jax.config.update("jax_disable_most_optimizations", not getattr(request.module, "OPTIMISED", False))
     yield
     jax.clear_caches()
 

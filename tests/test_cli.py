@@ -15,6 +15,7 @@ import pytest
 import tifffile
 
 import excidiff.inverse
+from benchmarks.photons import FWHM, shoot_gates
 from excidiff.inverse import cli
 from excidiff.inverse.demo import Film, write_demo
 from excidiff.inverse.job import build
@@ -22,7 +23,8 @@ from excidiff.inverse.options import quantity
 from excidiff.inverse.results.result import FitResult
 from excidiff.inverse.settings import FitSettings
 from excidiff.solver.solution import SolverError
-from tests.photons import FWHM, shoot_gates
+
+OPTIMISED = True
 
 SMALL = Film(pixels=(64, 72), photons=40_000, laser_photons=100_000, spots=2)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from benchmarks.photons import count_decay
 from excidiff.inverse import Decay, InputError, Response, read_decay
 from excidiff.inverse.fit.decay import DecayFit, fit_decay
 from excidiff.inverse.fit.response import Shape, Window, above_dark, flash, gaussian_shape, shape_of, shown, unresolved
 from excidiff.inverse.lifetimes import judged
-from tests.photons import count_decay
 
 # What is shown
 # -------------
@@ -162,18 +162,6 @@ def test_a_random_decay(components: int, kind: str):
         assert fit.moving[:-1].all()
         assert np.abs(found).max() < 4.5
         assert abs(judged(fit)["z"]) < 4
-
-
-@pytest.mark.gate
-@pytest.mark.parametrize(("components", "kind"), [(2, "measured"), (2, "gaussian")])
-def test_thirty_random_decays(components: int, kind: str):
-    """No start values, no settings: r.m.s. of the pulls within 1 ± 3/√(2N), N their number, none beyond 4.5.
-
-    Of one lifetime thirty are in `test_gate_joint`.
-    """
-    found = np.concatenate([fitted(seed, components, kind)[1] for seed in range(30)])
-    assert np.abs(found).max() < 4.5
-    assert abs(np.sqrt(np.mean(found**2)) - 1) < 3 / np.sqrt(2 * len(found)), found
 
 
 @pytest.mark.gate

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.photons import FWHM, shoot
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.files.data import Camera, Image
 from excidiff.inverse.fit.limits import Known
@@ -14,7 +15,6 @@ from excidiff.inverse.fit.parameters import STEADY, Constraints
 from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.spot import fit_film, fit_gaussian
 from excidiff.solver.solution import InputError
-from tests.photons import FWHM, shoot
 
 LENGTH, WIDTH = 0.45, 0.14
 LASER = {"photons": 1e5, "width": WIDTH, "background": 1.0, "file": "laser"}

@@ -15,6 +15,7 @@ from benchmarks.problems import random_film
 from excidiff.solver import Disorder, Emission, Medium, Traps, evolve, steady_state, time_integral
 
 pytestmark = pytest.mark.gate
+OPTIMISED = True
 
 PRECISIONS = pytest.mark.parametrize(
     ("dtype", "gate"), [(np.float64, 1e-8), (np.float32, 1e-4)], ids=["double", "single"]

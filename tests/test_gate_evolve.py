@@ -19,6 +19,7 @@ from excidiff.solver.steady import steady_state
 from excidiff.solver.transient import evolve, time_integral
 
 pytestmark = pytest.mark.gate
+OPTIMISED = True
 
 
 def frames(problem: problems.Evolution, rtol: float) -> np.ndarray:

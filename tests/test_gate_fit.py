@@ -8,12 +8,13 @@ import pytest
 import tifffile
 
 from benchmarks import coverage
+from benchmarks.photons import FWHM, shoot
 from excidiff.inverse.cli import main
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.files.data import Camera, Image
-from tests.photons import FWHM, shoot
 
 pytestmark = pytest.mark.gate
+OPTIMISED = True
 
 
 def read(path, pixel):

@@ -9,6 +9,7 @@ from scipy.optimize import least_squares
 from examples import frap
 
 pytestmark = pytest.mark.gate
+OPTIMISED = True
 
 # D (µm²/s), M and fading (1/s) of 1.lsm … 5.lsm straight from the measured profile and all frames, with their errors.
 MEASURED = np.array(

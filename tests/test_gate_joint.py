@@ -1,4 +1,4 @@
-"""Gates of decays, frames and images together: simulated films with known truth, the bound, films drawn at random."""
+"""Gates of decays, frames and images together: simulated films with known truth, and the bound."""
 
 import json
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.photons import FWHM
 from excidiff.inverse import Experiment, FitResult, read_decay, read_image, read_images
-from tests.photons import FWHM, count_decay, shoot, shoot_gates
 
 pytestmark = pytest.mark.gate
+OPTIMISED = True
 
 
 def pull(result: FitResult, name: str, truth: float) -> float:
@@ -99,65 +100,3 @@ def test_spots_with_their_decay(data):
     assert wrong.status == "partial"
     assert not wrong.parameters["diffusivity"].identifiable
     assert any("Image and decay disagree" in sentence for sentence in wrong.verdicts)
-
-
-def drawn(seed: int) -> dict:
-    """A film and its optics at random: µm, ns."""
-    random = np.random.default_rng([77, seed])
-    width = random.uniform(0.1, 0.2)
-    return {"width": width, "length": width * random.uniform(1.0, 4.0), "lifetime": random.uniform(1.0, 8.0)}
-
-
-def laboratory(seed: int, film: dict) -> dict:
-    random = np.random.default_rng([78, seed])
-    period = random.uniform(25.0, 60.0)
-    return {
-        "lifetimes": np.array([film["lifetime"]]),
-        "weights": np.ones(1),
-        "period": period,
-        "width": period / 800.5,
-        "photons": int(10 ** random.uniform(4.5, 6.0)),
-        "fwhm": random.uniform(0.03, 0.3),
-        "kind": "measured",
-    }
-
-
-def agree(pulls) -> None:
-    """r.m.s. within 1 ± 3/√(2N), none beyond 4.5."""
-    pulls = np.array(pulls)
-    assert np.abs(pulls).max() < 4.5, pulls
-    assert abs(np.sqrt(np.mean(pulls**2)) - 1) < 3 / np.sqrt(2 * pulls.size), pulls
-
-
-def test_thirty_random_films_by_image_and_decay():
-    """L and τ, which images and decays tell apart, of 30 films without start values or settings."""
-    lengths, lifetimes = [], []
-    for seed in range(30):
-        film, pixel = drawn(seed), drawn(seed)["width"] / 3
-        light = {"width": film["width"], "pixel": pixel, "background": 1.0}
-        laser = shoot([seed, 1], photons=300_000, **light)
-        spot = shoot([seed, 2], photons=100_000, length=film["length"], **light)
-        decay = count_decay([seed, 3], **laboratory(seed, film))
-        found = Experiment(images=[spot], laser=laser, decay=decay).fit()
-        lengths.append(pull(found, "diffusion_length", film["length"]))
-        lifetimes.append(pull(found, "lifetime", film["lifetime"]))
-        assert abs(pull(found, "diffusivity", film["length"] ** 2 / film["lifetime"])) < 4.5
-    agree(lengths)
-    agree(lifetimes)
-
-
-def test_thirty_random_films_by_frames_and_decay():
-    """D and τ of 30 films, each by its frames and its decay together."""
-    diffusivities, lifetimes = [], []
-    edges = np.array([0.0, 0.2, 0.5, 1.0, 2.0, 4.0])
-    for seed in range(30):
-        film = drawn(seed)
-        size = max(film["width"] / 3, 6 * np.hypot(film["width"], film["length"]) / 64)
-        frames = shoot_gates([seed, 4], film["lifetime"] * edges, photons=100_000, pixel=size, **film)
-        decay = count_decay([seed, 5], **laboratory(seed, film))
-        optics = {"laser_fwhm": FWHM * film["width"], "psf_fwhm": 1e-3}
-        found = Experiment(images=frames, gates=film["lifetime"] * edges, decay=decay, **optics).fit()
-        diffusivities.append(pull(found, "diffusivity", film["length"] ** 2 / film["lifetime"]))
-        lifetimes.append(pull(found, "lifetime", film["lifetime"]))
-    agree(diffusivities)
-    agree(lifetimes)

@@ -1,4 +1,4 @@
-"""Gates of the maps: a film of two patches walked exciton by exciton, films drawn at random, each way on small ones.
+"""Gates of the maps: a film of two patches walked exciton by exciton, and each way on small films.
 
 The strength of the prior is the data's choice everywhere here; nothing but the film's known numbers is given.
 """
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.patches import PatchyFilm
 from excidiff.inverse import read_images
 from excidiff.inverse.fit.cells import TRAPPING, Beyond, Film, field_of
 from excidiff.inverse.fit.even import Edges
@@ -24,9 +25,9 @@ from excidiff.inverse.results.mapfigure import map_figure
 from excidiff.inverse.results.mapped import FilmMap
 from excidiff.solver import Grid, gaussian_spot, steady_state
 from excidiff.solver.source import FWHM
-from tests.films import PatchyFilm
 
 pytestmark = pytest.mark.gate
+OPTIMISED = True
 
 
 class Case(NamedTuple):
@@ -99,39 +100,6 @@ def test_goodness(case):
     assert abs(found.goodness["z"]) <= 3
     ground = case.truth["background_per_pixel"]
     assert abs(found.background.value - ground) < 4 * found.background.stderr
-
-
-def drawn(seed: int) -> PatchyFilm:
-    """A film of none to three discs apart from each other, 2e4 to 2e5 excitons a spot, rates 0.3 to 3 per ns."""
-    random = np.random.default_rng(seed)
-    discs: list[tuple[float, float, float, float]] = []
-    for _ in range(random.integers(0, 4)):
-        x, y = (float(place) for place in random.uniform(-0.7, 0.7, 2))
-        radius, extra = float(random.uniform(0.25, 0.5)), float(np.exp(random.uniform(np.log(0.3), np.log(3.0))))
-        if all(np.hypot(x - a, y - b) > radius + r + 0.1 for a, b, r, _ in discs):
-            discs.append((x, y, radius, extra))
-    excitons = float(np.exp(random.uniform(np.log(2e4), np.log(2e5))))
-    film = float(random.uniform(0.0, 0.15))
-    return PatchyFilm(tuple(discs), excitons=excitons, film=film, background=float(random.uniform(0.1, 1.0)))
-
-
-@pytest.mark.parametrize("seed", [1])
-def test_the_chosen_strength_serves_other_films(seed):
-    """On films drawn at random the error at the chosen strength is within 15 % of that at a quarter and at four times
-    it; the band covers ≥ 90 % away from edges; |z| ≤ 3."""
-    film = drawn(seed)
-    images = film.images(seed)
-    found = film.measure(images)
-    asked = (found.dose >= 0.1) & film.away_from_edges(0.1)
-    inside = (found.lower <= film.rate) & (film.rate <= found.upper)
-    covered, error = float(inside[asked].mean()), film.error(found)
-    print(film, found, f"error {error:.3f}, covered {covered:.3f}", sep="\n")
-    held = [film.measure(images, strength=factor * found.strength, slope=found.slope) for factor in (0.25, 4.0)]
-    others = [film.error(other) for other in held]
-    print(f"error at a quarter and at four times the strength: {others}")
-    assert abs(found.goodness["z"]) <= 3
-    assert covered >= 0.9
-    assert error < 1.15 * min(others)
 
 
 def test_the_images_are_the_solvers():

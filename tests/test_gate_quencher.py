@@ -8,6 +8,7 @@ import pytest
 from examples import quencher
 
 pytestmark = pytest.mark.gate
+OPTIMISED = True
 
 
 @pytest.fixture(scope="module")

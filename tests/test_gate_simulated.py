@@ -22,6 +22,7 @@ from excidiff.solver import Grid
 from excidiff.solver.source import FWHM
 
 pytestmark = pytest.mark.gate
+OPTIMISED = True
 
 
 class Film(NamedTuple):

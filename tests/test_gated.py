@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from benchmarks.photons import FWHM, shoot_gates
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.fit.gated import fit_gated
 from excidiff.inverse.fit.limits import Known
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.spot import fit_gaussian, summed
-from tests.photons import FWHM, shoot_gates
 
 WIDTH = 0.126
 EDGES = {"even": [0, 1, 2, 4, 8, 16], "short": [0, 0.5, 1, 1.5, 2], "long": [0, 10, 20, 30], "wide": [0, 25, 50]}

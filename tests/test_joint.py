@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.photons import FWHM, count_decay, shoot, shoot_gates
 from excidiff.inverse import Decay, Experiment, FitResult, InputError, Response
 from excidiff.inverse.fit.response import above_dark
-from tests.photons import FWHM, count_decay, shoot, shoot_gates
+
+OPTIMISED = True
 
 LAB = {"photons": 300_000, "period": 25.0, "width": 0.025, "fwhm": 0.1, "kind": "measured"}
 ONE = {"lifetimes": np.array([4.0]), "weights": np.ones(1)}

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.photons import FWHM, shoot
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.files.data import Camera, Image
 from excidiff.inverse.files.readers import Map
@@ -13,7 +14,6 @@ from excidiff.inverse.fit.film import film_model
 from excidiff.inverse.fit.instrument import pixel_weights
 from excidiff.inverse.fit.landscape import FINEST, LIGHT, REACH, Landscape, _ease, cut_cells, landscape_of, reaches
 from excidiff.solver.solution import InputError
-from tests.photons import FWHM, shoot
 
 WIDTH, LENGTH, PSF, PIXEL = 0.212, 0.25, 0.1, 0.08
 CENTRE = (0.03, -0.02)

@@ -10,6 +10,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import expit, ive, voigt_profile
 
+from benchmarks.photons import FWHM, collect_guided, collect_spectra
 from excidiff.inverse import Absorption, Experiment, InputError, SpectralMap, read_absorption
 from excidiff.inverse.files.spans import PLANCK_C
 from excidiff.inverse.fit.colours import Places, model_of, names_of, spectra
@@ -23,7 +24,8 @@ from excidiff.inverse.protocol import read_protocol
 from excidiff.inverse.settings import FitSettings
 from excidiff.solver import Grid, Medium, gaussian_spot, steady_state
 from excidiff.solver.reabsorption import along_film
-from tests.photons import FWHM, collect_guided, collect_spectra
+
+OPTIMISED = True
 
 EDGES = np.array([-3000.0, -500, -120, -60, -31, -12, -5, -1, 0, 2.5, 7, 20, 33, 60, 100, 400, 2000])
 FILM = {"diffusion_length": 0.3, "linewidth": 22.0, "lorentzian": 9.0, "band_centre": 2400.0,

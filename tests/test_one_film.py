@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.photons import FWHM, collect_spectra, shoot
 from excidiff.inverse import Experiment, FitResult, InputError
 from excidiff.inverse.cli import main
 from excidiff.inverse.fit.optics import Given, resolve_optics
@@ -14,7 +15,8 @@ from excidiff.inverse.joint import _covariance
 from excidiff.inverse.protocol import read_protocol
 from excidiff.inverse.results.result import plain
 from excidiff.inverse.rivals import compare
-from tests.photons import FWHM, collect_spectra, shoot
+
+OPTIMISED = True
 
 WIDTH, LENGTH = 0.15, 0.42
 SCAN = {"width": WIDTH, "length": LENGTH, "attempts": 0.0, "disorder": 1.0, "line": 25.0}

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.photons import FWHM, shoot
 from excidiff.inverse import cli
-from tests.photons import FWHM, shoot
 
 LENGTH, LASER, PSF, PIXEL, BACKGROUND = 0.3, 0.18, 0.12, 0.06, 1.5  # µm: L, σ of laser and PSF, pixel; photons
 

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.photons import FWHM, count_decay, shoot_gates
 from excidiff.inverse import Experiment, InputError
 from excidiff.inverse.cli import main
 from excidiff.inverse.planfile import read_plan
 from excidiff.inverse.planning import Planned, Setup, forecast
-from tests.photons import FWHM, count_decay, shoot_gates
 
 FILM = {"diffusivity": 0.48**2 / 5.0, "lifetime": 5.0}
 SPOT = Setup(model="free", film=FILM, laser_fwhm=0.297, psf_fwhm=0.0, known={})

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.photons import FWHM
 from excidiff.inverse import Decay, Experiment, FitResult, Image, InputError, Response
 from excidiff.inverse.cli import main
 from excidiff.inverse.files.data import Camera
@@ -21,7 +22,6 @@ from excidiff.inverse.fit.trials import spread, starts
 from excidiff.inverse.job import build
 from excidiff.inverse.options import check_options
 from excidiff.inverse.settings import FitSettings
-from tests.photons import FWHM
 
 EDGES = tuple(np.arange(0.0, 20.1, 0.5).tolist())
 SIDES = np.linspace(-1.2, 1.2, 25)
@@ -315,3 +315,24 @@ def test_decays_of_several_powers_need_no_image():
 def test_traps_need_several_powers():
     with pytest.raises(InputError, match="only pulses of several powers tell it"):
         Experiment(model="saturable traps")
+
+
+@pytest.mark.gate
+def test_one_power_does_not_tell_the_density_of_traps():
+    """Of a weak pulse alone: no trap density, or a limit; the verdict says which pulses would tell it."""
+    one = layout("saturable traps", count=1)
+    film = {"diffusivity": 0.02, "lifetime": 4.0, "trap_density": 900.0, "capture": 1e-3, "release": 0.02,
+            "trap_lifetime": 15.0}  # fmt: skip
+    pixels = PIXELS._replace(flat=jnp.ones((1, 24, 24)))
+    expected = np.asarray(series_model(one)(numbers(one, film), pixels)[0]).ravel()
+    counts = np.random.default_rng(6).poisson(expected).astype(float)
+    seen = Image(counts[:576].reshape(24, 24), pixel_size=0.1, camera=Camera(gain_known=True, saturation=np.inf))
+    weak = FluenceSeries(images=[seen], image_densities=PEAKS[:1], decay_densities=PEAKS[:1], exposure=20.0,
+                         decays=[Decay(np.array(EDGES[1:]) - 0.25, counts[576:])])  # fmt: skip
+    known = {name: film[name] for name in ("diffusivity", "lifetime", "release", "trap_lifetime")}
+    optics = {"laser_fwhm": 0.12 * FWHM, "psf_fwhm": 0.08 * FWHM}
+    found = Experiment(series=weak, model="saturable traps", fixed=known, **optics).fit()
+    assert found.parameters["trap_density"].stderr is None
+    told = " ".join(found.verdicts)
+    assert "trap density" in told
+    assert "add pulses so strong" in told

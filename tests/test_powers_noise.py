@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.photons import FWHM, shoot
 from excidiff.inverse import Decay, Experiment, FitResult, Image, InputError, Response, compare
 from excidiff.inverse.files.data import Camera
 from excidiff.inverse.files.fluences import FluenceSeries
@@ -18,7 +19,6 @@ from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.pulses import Pulses, Told
 from excidiff.inverse.options import check_options
 from excidiff.inverse.settings import FitSettings
-from tests.photons import FWHM, shoot
 
 WIDTH, LENGTH, LIFETIME = 0.13, 0.2, 4.0
 EDGES = np.arange(0.0, 30.01, 0.5)

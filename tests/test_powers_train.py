@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.photons import FWHM, shoot
 from excidiff.inverse import Decay, Experiment, Response
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.decay import response_of
@@ -13,7 +14,6 @@ from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.pulses import Pulses, Told
 from excidiff.inverse.fit.response import Window, shown
 from excidiff.inverse.fit.shots import wrapped
-from tests.photons import FWHM, shoot
 
 PERIOD, LIFETIME, LOSS = 12.5, 6.0, 1e-3
 

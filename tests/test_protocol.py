@@ -11,6 +11,8 @@ from excidiff.inverse.options import bounds_of, prior_of
 from excidiff.inverse.protocol import read_protocol
 from excidiff.inverse.settings import LISTS, FitSettings
 
+OPTIMISED = True
+
 SMALL = Film(pixels=(64, 72), photons=40_000, laser_photons=100_000, spots=2)
 NOTHING = dict.fromkeys(LISTS, ())
 
@@ -85,7 +87,8 @@ def test_a_lifetime_with_its_error(tmp_path):
         ("[exitation]\n", "'excitation'"),
         ('[excitation]\nlaser_fwm = "300 nm"\n', "'laser_fwhm'"),
         ('[image]\nfile = "a.tif"\n', r"write \[\[image\]\]"),
-        ('[[raster_scan]]\nfile = "a.tif"\n', "raster_scan is for fits"),
+        ('[[raster_scan]]\nfile = "a.tif"\n', "write .*raster.*excidiff map"),
+        ('[[raster]]\nfile = "a.csv"\n', "give the file to excidiff map"),
         ('[[decay]]\nfile = "a.csv"\npeak_density_error = "60 /um^2"\n', "but no peak density"),
         ('[[image]]\nfile = "x_*.tif"\n', "no file matches"),
         ('[[decay]]\nfile = "a.csv"\nirf = "i.csv"\n[[decay]]\nfile = "b.csv"\n', "fit the two apart"),

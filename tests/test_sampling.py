@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.photons import shoot
 from excidiff.inverse import Decay, Experiment, InputError, Response, cli
 from excidiff.inverse.fit import sampling
 from excidiff.inverse.fit.bootstrap import bootstrap
@@ -20,7 +21,6 @@ from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.sampling import nuts
 from excidiff.inverse.fit.spot import fit_film, fit_gaussian
-from tests.photons import shoot
 
 WIDTH = 0.13
 SMALL = {"width": WIDTH, "length": 0.3, "shape": (48, 48), "pixel": 0.06, "background": 0.5}

@@ -4,8 +4,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
+from benchmarks.scanned import scan_film
 from excidiff.solver.source import FWHM
-from tests.scanned import scan_film
 
 
 def test_a_uniform_film_gives_what_theory_says():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.photons import FWHM, collect_spectra
 from excidiff.inverse import Experiment, FitResult, InputError, SpectralMap, read_spectral_map
 from excidiff.inverse.cli import main
 from excidiff.inverse.files.spans import PLANCK_C
@@ -18,7 +19,8 @@ from excidiff.inverse.fit.parameters import inner
 from excidiff.inverse.fit.peaks import reduce_spectra
 from excidiff.inverse.fit.prediction import steady_nodes
 from excidiff.solver.disorder import Disorder, cut
-from tests.photons import FWHM, collect_spectra
+
+OPTIMISED = True
 
 KT = 25.4213
 FILM = {"photons": 1e7, "width": 0.15, "length": 0.42, "attempts": 3.0, "disorder": 16.0, "line": 22.0}

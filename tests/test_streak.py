@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from benchmarks.photons import FWHM, shoot_gates
 from excidiff.inverse import Experiment, InputError, read_spectral_map, read_streak
 from excidiff.inverse.cli import main
 from excidiff.inverse.files.frames import read_frames, slit_frames
@@ -14,7 +15,6 @@ from excidiff.inverse.files.noise import scatter, settle_noise
 from excidiff.inverse.files.spans import PLANCK_C, place_span, wavelength_span
 from excidiff.inverse.files.streak import Streak
 from excidiff.inverse.results.result import FitResult
-from tests.photons import FWHM, shoot_gates
 
 WIDTH, LENGTH, LIFETIME, PIXEL = 0.15, 0.4, 5.0, 0.06
 

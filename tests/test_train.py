@@ -20,6 +20,8 @@ from excidiff.solver import (
     time_integral,
 )
 
+OPTIMISED = True
+
 GRID = Grid((8, 7), 0.1)
 ONES = jnp.ones(GRID.shape)
 SPOT = gaussian_spot(GRID, fwhm=0.3, total=10.0)

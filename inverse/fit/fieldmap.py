@@ -42,6 +42,8 @@ LIGHT, SPOT = 2.5, 2.0
 """Diffusion lengths, and σ of laser and PSF, round a spot from which its share of the information is taken.
 
 What is left beyond, a tenth of it or less where L is of the size of the spot, makes errors that much wider."""
+OFF = 2
+"""Pixels and cells by which a box may be smaller or larger than that."""
 LEVEL = 1e4
 """1/variance of the mean of a map of which only differences count, weighted as excitons are there: 0.01 of v."""
 
@@ -192,15 +194,19 @@ class Problem(NamedTuple):
     edges: Edges
     counts: Counts
     reference: Reference
+    box: Boxes
 
     @classmethod
     def make(cls, kind: Kind, film: Film, edges: Edges, counts: Counts, beyond: Beyond) -> "Problem":
         """`beyond`: what the film is far away."""
-        return cls(kind, film, edges, counts, reference(film, edges, beyond))
+        return cls(kind, film, edges, counts, reference(film, edges, beyond), boxes(film, edges, beyond))
 
     def surrounded(self, beyond: Beyond) -> "Problem":
-        """The same in a film that is this beyond the map."""
-        return self._replace(reference=reference(self.film, self.edges, beyond))
+        """The same in a film that is this beyond the map. Boxes stay unless they are `OFF`: each size is compiled."""
+        box = boxes(self.film, self.edges, beyond)
+        off = np.subtract(box.pixels + box.cells, self.box.pixels + self.box.cells)
+        box = box if np.abs(off).max() > OFF else self.box
+        return self._replace(reference=reference(self.film, self.edges, beyond), box=box)
 
     @property
     def beyond(self) -> Beyond:
@@ -255,7 +261,6 @@ class Problem(NamedTuple):
         law = variance(expected, self.counts)
         score = self.counts.used * self.counts.flat * (self.counts.photons - expected) / law
         gradient = jnp.append(self.adjoint(x, state, jnp.asarray(score)), jnp.sum(score))
-        box = boxes(self.film, self.edges, self.beyond)
         weight = self.counts.used * self.counts.flat**2 / law
         answers = slopes(
             self.kind, x[:-1].reshape(cells), self.film, state.density.reshape(-1, *cells), self.edges.pitch
@@ -265,9 +270,9 @@ class Problem(NamedTuple):
             state.factor,
             answers,
             weight,
-            (box.pixel_corners, box.cell_corners),
+            (self.box.pixel_corners, self.box.cell_corners),
             (self.edges.pixels, cells),
-            (box.pixels, box.cells),
+            (self.box.pixels, self.box.cells),
         )
         if self.kind.level:
             gradient, information = level(x, state.density, gradient, information)
