@@ -2,8 +2,8 @@
 
 Two studies of a tiny decay, counted by Poisson's law from the model that is fitted. "ranks" is simulation-based
 calibration of NUTS (Talts et al., arXiv:1804.06788): decay k has its truth from the prior itself, and its rank among 99
-nearly independent draws of the posterior is kept. "coverage" counts 1000 photons of τ = 2 ns and keeps which intervals
-of τ by profile, bootstrap and posterior hold it, 68.3 and 95 %. Resumable.
+nearly independent draws of the posterior is kept. "coverage" counts 1000 photons of τ = 2 ns and keeps the ends of
+intervals of τ by profile, bootstrap and posterior, 68.3 and 95 %. Resumable.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def rank(number: int) -> dict:
     return {"ranks": [int(one) for one in (draws < truth).sum(axis=0)]}
 
 
-def profile_ends(problem: Problem, best, error: float, rise: float) -> tuple[float, float]:
+def profile_ends(problem: Problem, best, error: float, rise: float) -> list[float]:
     """Where the profile likelihood of log τ has risen by `rise`."""
 
     def risen(value: float) -> float:
@@ -73,7 +73,7 @@ def profile_ends(problem: Problem, best, error: float, rise: float) -> tuple[flo
     low, high = BOX[0]
     ends = [profile_bound(risen, best.parameters[0], way * error, rise=rise, limit=limit)
             for way, limit in ((-1, low), (1, high))]  # fmt: skip
-    return tuple(limit if end is None else end for end, limit in zip(ends, (low, high), strict=True))
+    return [float(limit if end is None else end) for end, limit in zip(ends, (low, high), strict=True)]
 
 
 def cover(number: int) -> dict:
@@ -85,7 +85,8 @@ def cover(number: int) -> dict:
         "bootstrap": bootstrap(problem, best.parameters, draws=DRAWS, seed=number).values[:, 0],
         "nuts": nuts(problem, best.parameters, draws=4 * RANKS, seed=number).values[:, 0],
     }
-    found = {way: np.quantile(column, [0.1587, 0.8413, 0.025, 0.975]) for way, column in columns.items()}
+    quantiles = [0.1587, 0.8413, 0.025, 0.975]
+    found = {way: list(np.quantile(column, quantiles)) for way, column in columns.items()}
     found["profile"] = [end for rise in (1.0, RISE_TWO_SIDED) for end in profile_ends(problem, best, error, rise)]
     return {way: [round(float(end), 5) for end in found[way]] for way in WAYS}
 

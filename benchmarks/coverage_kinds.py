@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.provenance import RESULTS, environment, write_json
-from benchmarks.study import fingerprint, run_cases
+from benchmarks.study import fingerprint, pull, rounded, run_cases
 from excidiff.inverse import Camera, Decay, Experiment, Image, Response, SpectralMap
 from excidiff.inverse.files.spans import PLANCK_C
-from excidiff.inverse.fit.parameters import POSITIVE, kind
 from excidiff.inverse.machine import start
 from excidiff.solver.source import FWHM
 
@@ -141,10 +140,8 @@ def condensed(name: str, cases: list[dict]) -> dict:
     for key, truth in KINDS[name][1].items():
         pulls, held = [], []
         for value, stderr, interval, *_ in (case["found"][key] for case in cases):
-            away = None
-            if value is not None and stderr:
-                away = np.log(value / truth) * value / stderr if kind(key) in POSITIVE else (value - truth) / stderr
-            pulls.append(None if away is None else round(float(away), 4))
+            away = pull(key, (value, stderr), truth)
+            pulls.append(None if away is None else rounded(away))
             low, high = interval or (None, None)
             inside = (low is None or low <= truth) and (high is None or truth <= high)
             held.append(None if interval is None else int(inside))
@@ -162,16 +159,12 @@ def summarise(kept: dict) -> dict:
         summary[key] = {
             "with_an_error": len(pulls),
             "with_an_interval": len(held),
-            "within_1_stderr": _rounded(np.mean(np.abs(pulls) < 1)),
-            "within_interval95": _rounded(np.mean(held)),
-            "pull_mean": _rounded(pulls.mean()),
-            "pull_rms": _rounded(np.sqrt(np.mean(pulls**2))),
+            "within_1_stderr": rounded(np.mean(np.abs(pulls) < 1)),
+            "within_interval95": rounded(np.mean(held)),
+            "pull_mean": rounded(pulls.mean()),
+            "pull_rms": rounded(np.sqrt(np.mean(pulls**2))),
         }
     return summary
-
-
-def _rounded(value: Any) -> float:
-    return round(float(value), 4)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -78,6 +79,10 @@ class PatchyFilm:
 
     def measure(self, images: list[Image], **change):
         """The map found from images of this film."""
-        known = {"diffusivity": self.diffusivity, "lifetime": self.lifetime, "laser_fwhm": self.laser_fwhm}
+        known: dict[str, Any] = {
+            "diffusivity": self.diffusivity,
+            "lifetime": self.lifetime,
+            "laser_fwhm": self.laser_fwhm,
+        }
         known |= {"psf_fwhm": self.psf_fwhm, "excitons": self.excitons}
         return measure_map(images, self.positions, **known | change)

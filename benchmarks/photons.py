@@ -6,15 +6,14 @@ from excidiff.inverse.files.data import Camera, Image
 from excidiff.inverse.files.decays import Decay, Response
 from excidiff.inverse.files.spans import PLANCK_C
 from excidiff.inverse.files.spectra import SpectralMap
-
-FWHM = 2.3548200450309493
+from excidiff.solver.source import FWHM
 
 
 def shoot(seed, *, photons, width, length=0.0, shape=(96, 96), pixel=0.06, centre=(0.0, 0.0), background=0.0,
           gain=1.0, offset=0.0, read_noise=0.0, gain_known=True, file="spot"):  # fmt: skip
     """An image of about `photons` photons of a spot of standard deviation `width` (µm) and diffusion `length`."""
     rng = np.random.default_rng(seed)
-    size = np.broadcast_to(pixel, (2,))
+    size = tuple(float(one) for one in np.broadcast_to(pixel, (2,)))
     number = rng.poisson(photons)
     age = rng.exponential(1.0, number) if length else np.zeros(number)
     spread = np.sqrt(width**2 + 2 * length**2 * age)
@@ -23,7 +22,7 @@ def shoot(seed, *, photons, width, length=0.0, shape=(96, 96), pixel=0.06, centr
     hits = np.histogram2d(place[1], place[0], bins=edges)[0] + rng.poisson(background, shape)
     counts = np.round(gain * (hits + read_noise * rng.standard_normal(shape)) + offset)
     camera = Camera(gain if gain_known else 1.0, offset, read_noise, gain_known=gain_known, saturation=np.inf)
-    return Image(counts, pixel_size=tuple(float(s) for s in size), camera=camera, file=file)
+    return Image(counts, pixel_size=(size[0], size[1]), camera=camera, file=file)
 
 
 def shoot_gates(seed, edges, *, photons, lifetime, width, length, background=0.5, shape=(64, 64), pixel=0.06):
@@ -43,7 +42,7 @@ def shoot_gates(seed, edges, *, photons, lifetime, width, length, background=0.5
 
 
 def count_decay(
-    seed: int, lifetimes, weights, *, photons: int, width: float, period: float, fwhm: float, kind: str
+    seed, lifetimes, weights, *, photons: int, width: float, period: float, fwhm: float, kind: str
 ) -> Decay:
     """Photon by photon: an exponential age each, jitter, wrapped into the period; two counts per bin of background."""
     random = np.random.default_rng(seed)
@@ -51,7 +50,7 @@ def count_decay(
     edges, pulse = width * np.arange(bins + 1), 0.1 * period
     number = random.poisson(photons)
     age = random.exponential(random.choice(lifetimes, number, p=weights))
-    jitter = random.normal(0.0, fwhm / 2.3548200450309493, (2, max(number, 100_000)))
+    jitter = random.normal(0.0, fwhm / FWHM, (2, max(number, 100_000)))
     seen = np.histogram((pulse + age + jitter[0, :number]) % period, edges)[0] + random.poisson(2.0, bins)
     own = np.histogram((pulse + jitter[1, :100_000]) % period, edges)[0] + random.poisson(0.5, bins)
     time = 0.5 * (edges[1:] + edges[:-1])
@@ -60,7 +59,7 @@ def count_decay(
 
 
 def collect_spectra(
-    seed: int, *, photons, width, length, attempts, disorder, line, centre=2400.0, share=0.0, caught=(2310.0, 35.0),
+    seed, *, photons, width, length, attempts, disorder, line, centre=2400.0, share=0.0, caught=(2310.0, 35.0),
     slit=0.2, step=0.1, reach=1.2, background=0.2, thermal=25.4213, wings=0.0,
 ) -> SpectralMap:  # fmt: skip
     """A fibre scan along a line, exciton by exciton: each spreads and hops among sites (Metropolis) until it dies.
@@ -88,7 +87,7 @@ def collect_spectra(
 
 
 def collect_guided(
-    seed: int, *, photons, width, length, line, outcoupling, loss, absorption, centre=2400.0, slit=0.2, step=0.1,
+    seed, *, photons, width, length, line, outcoupling, loss, absorption, centre=2400.0, slit=0.2, step=0.1,
     reach=2.0, background=0.2, wings=0.0,
 ) -> SpectralMap:  # fmt: skip
     """The same of a film that guides light: some photons leave it elsewhere, after an exponential way that no

@@ -1,9 +1,9 @@
 """Thirty films drawn at random, for every kind of measurement: `python -m benchmarks.random_films`
 
-Film k of a kind is drawn from random numbers of its own before anything is fitted, measured photon by photon
-(`benchmarks.photons`), and fitted by `Experiment.fit` without start values or settings. A pull is (found − true)/error,
-of the logarithm of what is positive. `--kinds` runs some of them; each kind is written as it is complete, beside those
-that are there. Resumable.
+Each film is drawn before anything is fitted, measured photon by photon, and fitted by `Experiment.fit` without start
+values, of the model named. Some kinds share films: the two of decays even the photons, through a response that is
+measured or told. A pull is (found − true)/error, of the logarithm of what is positive. `--kinds` runs some of them;
+each kind is written as it is complete, beside those that are there. Resumable.
 """
 
 import json
@@ -16,9 +16,8 @@ from scipy.special import expit
 
 from benchmarks.photons import FWHM, collect_guided, collect_spectra, count_decay, shoot, shoot_gates
 from benchmarks.provenance import RESULTS, environment
-from benchmarks.study import fingerprint, run_cases, run_kinds
+from benchmarks.study import fingerprint, pull, rounded, run_cases, run_kinds
 from excidiff.inverse import Absorption, Camera, Decay, Experiment, Image
-from excidiff.inverse.fit.parameters import POSITIVE, kind
 
 FILMS = 30
 SOURCES = ("random_films.py", "photons.py")
@@ -209,14 +208,6 @@ def run_film(name: str, seed: int) -> dict:
     return {**said, "truth": truth, "found": told}
 
 
-def pull(name: str, found: list, truth: float) -> float | None:
-    """None without an error."""
-    value, stderr = found
-    if not stderr:
-        return None
-    return float(np.log(value / truth) * value / stderr if kind(name) in POSITIVE else (value - truth) / stderr)
-
-
 def summarise(films: list[dict]) -> dict:
     """Of each number: how many films have an error, the pulls' root mean square, the largest. Beside them the films
     that are called two, by chance: one in 370 at 3 σ."""
@@ -227,8 +218,8 @@ def summarise(films: list[dict]) -> dict:
         pulls = np.array([one for one in seen if one is not None])
         summary[name] = {
             "films": len(pulls),
-            "rms": round(float(np.sqrt(np.mean(pulls**2))), 4),
-            "largest": round(float(np.abs(pulls).max()), 4),
+            "rms": rounded(np.sqrt(np.mean(pulls**2))),
+            "largest": rounded(np.abs(pulls).max()),
         }
     return summary
 

@@ -1,10 +1,11 @@
 """Maps of films drawn at random, kind by kind: `python -m benchmarks.random_maps`
 
-Film k of a kind is drawn from random numbers of its own and measured: images of nine spots by finite volumes a quarter
-of a pixel wide with photon noise, or a scan, exciton by exciton. `measure_map` is given the film's known numbers, and
-chooses the strength of its prior by itself. Kept are the relative L2 error where the dose is a tenth of its largest or
-more, the share of that inside the 95 % band (more than 0.1 µm away from edges), and z. `--kinds` runs some of them;
-each kind is written as it is complete, beside those that are there. Resumable.
+Each film is drawn and measured: images of nine spots (patches: sixteen) by finite volumes a quarter of a pixel wide
+with photon noise; scans exciton by exciton, the three kinds of the same walk; energies by finite volumes. `measure_map`
+is given the film's known numbers, and chooses the strength of its prior by itself. Kept are the relative L2 error where
+the dose is a tenth of its largest or more (energies: inside the scan), the share of that inside the 95 % band (of
+losses more than 0.1 µm away from edges), and z. `--kinds` runs some of them; each kind is written as it is complete,
+beside those that are there. Resumable.
 """
 
 import json
@@ -19,14 +20,15 @@ from scipy.interpolate import RegularGridInterpolator
 from benchmarks.patches import PatchyFilm
 from benchmarks.provenance import RESULTS, environment
 from benchmarks.scanned import scan_film
-from benchmarks.study import fingerprint, run_cases, run_kinds
+from benchmarks.study import fingerprint, rounded, run_cases, run_kinds
 from excidiff.inverse import Camera, Image
 from excidiff.inverse.files.scans import RasterScan
 from excidiff.inverse.fit.cells import KINDS as FIELDS
 from excidiff.inverse.fit.cells import Film, Kind, field_of
 from excidiff.inverse.fit.instrument import pixel_weights
 from excidiff.inverse.fit.prediction import pixel_edges
-from excidiff.inverse.maps import FilmMap, measure_map
+from excidiff.inverse.maps import measure_map
+from excidiff.inverse.results.mapped import FilmMap
 from excidiff.solver import Grid, gaussian_spot, steady_state
 from excidiff.solver.medium import BOLTZMANN
 from excidiff.solver.source import FWHM
@@ -214,10 +216,6 @@ def judged(found: FilmMap, truth: np.ndarray, bright: np.ndarray, asked=None, si
         "z": rounded(found.goodness["z"]),
         "strength": found.strength,
     }
-
-
-def rounded(value: Any) -> float:
-    return round(float(value), 4)
 
 
 def _say(seed: int, film: dict) -> None:

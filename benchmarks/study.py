@@ -10,8 +10,12 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from benchmarks.provenance import ROOT, source_hash, write_json
+from excidiff.inverse.fit.parameters import POSITIVE, kind
 from excidiff.inverse.machine import start
 
 BUILD = ROOT / "build" / "studies"
@@ -41,6 +45,19 @@ def run_cases(name: str, sources: str, cases: Iterable[int], run: Callable[[int]
         found.append(done[case])
         say(case, done[case])
     return found
+
+
+def pull(name: str, found: Sequence, truth: float) -> float | None:
+    """(found − true)/error, of the logarithm of what is positive; None without an error. found: (value, error)."""
+    value, stderr = found
+    if value is None or not stderr:
+        return None
+    return float(np.log(value / truth) * value / stderr if kind(name) in POSITIVE else (value - truth) / stderr)
+
+
+def rounded(value: Any) -> float:
+    """To four decimals."""
+    return round(float(value), 4)
 
 
 def run_kinds(about: str | None, kinds: Sequence[str], run: Callable[[str], dict], result: Path) -> None:

@@ -23,7 +23,7 @@ from excidiff.inverse.files.scans import RasterScan
 from excidiff.inverse.fit.cells import KINDS, Beyond, Film, Kind, field_of
 from excidiff.inverse.fit.descent import Reached, descend, refined
 from excidiff.inverse.fit.smoothing import Name, Prior, averaged, spread
-from excidiff.inverse.fit.uncertainty import NORMAL_95
+from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
 from excidiff.inverse.results.mapped import FilmMap, told
 from excidiff.inverse.results.result import Estimate
 from excidiff.inverse.views import Scan, Spots
@@ -144,9 +144,37 @@ def _measure(
         x = refined(reached.x, first, edges)
         reached = descend(problem, reached.prior, x, centre, background, choosing=False, first=False)
     found = _described(view, reached, background)
-    limit = COARSE_MOVING if kind.moves else COARSE
-    coarse = limit if found.pitch > limit * film.laser else None
-    return replace(found, verdicts=told(found, coarse=coarse, chosen=choosing, settled=reached.settled))
+    widest = COARSE_MOVING if kind.moves else COARSE
+    coarse = widest if found.pitch > widest * film.laser else None
+    dark = not found.determined.any() and not kind.moves
+    limit = _even_limit(reached, film) if dark else None
+    return replace(found, verdicts=told(found, coarse=coarse, chosen=choosing, settled=reached.settled, limit=limit))
+
+
+def _even_limit(reached: Reached, film: Film) -> float | None:
+    """Beyond which value, one and the same all over the map, the data exclude at 95 % that so much is lost.
+
+    Beyond the map the film is as it was found, and so is the background. None if no loss up to 100/τ is excluded.
+    """
+    problem, x = reached.problem, reached.x
+
+    def field(log_share: float):
+        v = field_of(np.exp(log_share) / film.lifetime, float(film.lifetime))
+        return jnp.append(jnp.full(x.size - 1, float(v)), x[-1])
+
+    def deviance(log_share: float) -> float:
+        return 2 * problem.misfit(field(log_share))
+
+    shares = np.log(np.geomspace(1e-6, 10.0, 15))
+    best = int(np.argmin([deviance(share) for share in shares]))
+    low, high = shares[max(best - 1, 0)], shares[min(best + 1, len(shares) - 1)]
+    for _ in range(8):  # the least between them, by thirds: to 4 % of a share
+        first, second = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, second) if deviance(first) < deviance(second) else (first, high)
+    best = (low + high) / 2
+    least = deviance(best)
+    end = profile_bound(lambda u: deviance(u) - least, best, 0.5, rise=RISE_ONE_SIDED, limit=np.log(100.0))
+    return None if end is None else float(problem.kind.value(field(end)[:-1], film)[0])
 
 
 def _centre(kind: Kind, film: Film, beyond: Beyond) -> float:

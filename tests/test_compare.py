@@ -11,6 +11,8 @@ from excidiff.inverse.cli import main
 from excidiff.inverse.compare import Rival, verdict
 from excidiff.inverse.rivals import compare
 
+OPTIMISED = True
+
 TWO = count_decay(3, [5.0, 1.7], [0.7, 0.3], photons=200_000, width=0.1, period=25.0, fwhm=0.1, kind="gaussian")
 
 

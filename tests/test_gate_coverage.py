@@ -23,19 +23,28 @@ def window(share: float, count: int) -> float:
 
 
 SHORT = pytest.mark.xfail(strict=True, reason="0.920 of the 95 % intervals, of at least 0.921: see test_gate_pulls")
+NUMBERS = [
+    pytest.param(name, key, marks=SHORT) if (name, key) == ("image and decay", "diffusion_length") else (name, key)
+    for name in DONE
+    for key in study.KINDS[name][1]
+]
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=SHORT) if n == "image and decay" else n for n in DONE])
-def test_intervals_hold_the_truth(name: str):
-    cases, summary = DONE[name]["cases"], DONE[name]["summary"]
-    assert cases >= study.CASES
-    assert study.summarise(DONE[name]) == summary
-    for key in study.KINDS[name][1]:
-        one = summary[key]
-        print(f"{name}, {key}: {one['within_1_stderr']:.3f} within 1 σ, {one['within_interval95']:.3f} within 95 %")
-        assert one["with_an_error"] > 0.95 * cases
-        assert abs(one["within_1_stderr"] - 0.6827) < window(0.6827, one["with_an_error"])
-        assert abs(one["within_interval95"] - 0.95) < window(0.95, one["with_an_interval"])
+@pytest.mark.parametrize("name", DONE)
+def test_films(name: str):
+    """As many as asked for, nearly all converged, and the summary is theirs."""
+    assert DONE[name]["cases"] >= study.CASES
+    assert len(DONE[name]["unsettled"]) < 0.05 * DONE[name]["cases"]
+    assert study.summarise(DONE[name]) == DONE[name]["summary"]
+
+
+@pytest.mark.parametrize(("name", "key"), NUMBERS)
+def test_intervals_hold_the_truth(name: str, key: str):
+    one = DONE[name]["summary"][key]
+    print(f"{name}, {key}: {one['within_1_stderr']:.3f} within 1 σ, {one['within_interval95']:.3f} within 95 %")
+    assert one["with_an_error"] > 0.95 * DONE[name]["cases"]
+    assert abs(one["within_1_stderr"] - 0.6827) < window(0.6827, one["with_an_error"])
+    assert abs(one["within_interval95"] - 0.95) < window(0.95, one["with_an_interval"])
 
 
 @pytest.mark.parametrize("name", DONE)

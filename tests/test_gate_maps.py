@@ -4,6 +4,7 @@ The strength of the prior is the data's choice everywhere here; nothing but the 
 """
 
 import json
+import re
 import time
 from typing import Any, NamedTuple
 
@@ -182,6 +183,18 @@ def test_what_is_not_known_is_null():
     assert any(verdict.startswith(f"undetermined in {len(dark)} of 576 cells") for verdict in found.verdicts)
     assert found.patches() == []
     assert len(map_figure(found).axes) >= 6
+
+
+def test_a_film_without_traps_has_an_upper_limit():
+    """No map, but a limit: 4e5 photons know the share that is lost, kτ, to 0.0016, so that the limit is 5e-4/ns where
+    they are just as many as expected; chance moves it by two such errors, 3e-4 each, and what is beyond by as much."""
+    film = PatchyFilm(discs=(), film=0.0, count=16, places=2, step=0.4, pixel=0.15, excitons=1e5)
+    found = film.measure(film.images(2))
+    assert not found.determined.any()
+    (said,) = found.verdicts
+    limit = re.search(r"the same all over the map it is below (\S+) 1/ns \(95 %\)", said)
+    assert limit is not None, said
+    assert 2e-4 < float(limit[1]) < 1.7e-3
 
 
 def test_a_lifetime_is_the_same_map(small):

@@ -24,12 +24,12 @@ def test_every_kind_is_there():
 
 @pytest.mark.parametrize("name", study.KINDS)
 def test_thirty_films(name: str):
-    """The r.m.s. of pulls within 1 ± 3/√(2N), none beyond 4.5; one film of 370 is called two by chance, here 2 at most
+    """The r.m.s. of pulls within 1 ± 3/√(2N), none beyond 4.5; one film of 370 is called two by chance, here 1 at most
     (0.3 in 100 for more)."""
     films, summary = DONE[name]["films"], DONE[name]["summary"]
     assert [film["case"] for film in films] == list(range(study.FILMS))
     assert study.summarise(films) == summary
-    assert len(summary["called_two"]) <= 2
+    assert len(summary["called_two"]) <= 1
     for key in films[0]["truth"]:
         one = summary[key]
         print(f"{name}, {key}: {one['films']} films, r.m.s. {one['rms']:.3f}, largest {one['largest']:.2f}")

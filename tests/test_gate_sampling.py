@@ -25,7 +25,7 @@ def test_ranks_of_the_truth_are_even(done):
     """χ² of 10 cells above p = 1e-3, that is below 27.9, for each of three numbers.
 
     A normal posterior of 500 decays that is 0.8 or 1.25 times as wide as it should be, or lies 0.25 of its width aside,
-    would give 46, 41 and 39 on average.
+    would give 44, 39 and 39 on average.
     """
     ranks = np.array([case["ranks"] for case in done["ranks"]])
     assert len(ranks) >= study.CASES
@@ -50,10 +50,10 @@ def test_intervals_hold_the_truth_as_often_as_they_say(done):
 
 @pytest.mark.parametrize("number", range(3))
 def test_decays_again(done, number: int):
-    """The same draws from the same seeds; other versions of JAX round differently, and a chain may part: ranks to 12 of
-    99 (four errors of 400 draws), ends to a quarter of the interval at 95 %."""
+    """The same draws from the same seeds; other versions of JAX round differently, and a chain may part: ranks to 28 of
+    99, four errors of the difference of two (√(99/4) each), ends to a quarter of the interval at 95 %."""
     again, before = study.rank(number)["ranks"], done["ranks"][number]["ranks"]
-    assert np.abs(np.subtract(again, before)).max() <= 12
+    assert np.abs(np.subtract(again, before)).max() <= 28
     found, kept = study.cover(number), done["coverage"][number]
     for way in study.WAYS:
         assert np.abs(np.subtract(found[way], kept[way])).max() < 0.25 * (kept[way][3] - kept[way][2])

@@ -23,6 +23,8 @@ from excidiff.inverse.job import build
 from excidiff.inverse.options import check_options
 from excidiff.inverse.settings import FitSettings
 
+OPTIMISED = True
+
 EDGES = tuple(np.arange(0.0, 20.1, 0.5).tolist())
 SIDES = np.linspace(-1.2, 1.2, 25)
 PEAKS = (50.0, 2000.0, 8000.0)

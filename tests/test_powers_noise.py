@@ -20,6 +20,8 @@ from excidiff.inverse.fit.pulses import Pulses, Told
 from excidiff.inverse.options import check_options
 from excidiff.inverse.settings import FitSettings
 
+OPTIMISED = True
+
 WIDTH, LENGTH, LIFETIME = 0.13, 0.2, 4.0
 EDGES = np.arange(0.0, 30.01, 0.5)
 RATES = (10.0, 100.0, 1000.0)

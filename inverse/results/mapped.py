@@ -150,11 +150,13 @@ def connected(inside: Bool[np.ndarray, "cy cx"], start: Any) -> Bool[np.ndarray,
         reached = grown
 
 
-def told(found: FilmMap, *, coarse: float | None, chosen: bool, settled: bool) -> tuple[str, ...]:
+def told(
+    found: FilmMap, *, coarse: float | None, chosen: bool, settled: bool, limit: float | None = None
+) -> tuple[str, ...]:
     """What to think of a map.
 
     coarse: of the laser's σ, how wide cells may be, if they are wider. chosen: by the data, of the prior. settled:
-    whether the search for the map came to its end.
+    whether the search for the map came to its end. limit: that of an even film at 95 %, where nothing is determined.
     """
     name, unit = found.kind.replace("_", " "), found.unit
     lit = found.dose >= LIT
@@ -170,7 +172,14 @@ def told(found: FilmMap, *, coarse: float | None, chosen: bool, settled: bool) -
         said.append("the search for the likeliest map did not settle: what is shown lies on the way; check the numbers "
                     "that are taken as known")  # fmt: skip
     if not known.any():
-        return (*said, f"the {name} is undetermined everywhere: it is next to nothing, or more photons are needed")
+        if limit is None:
+            return (*said, f"the {name} is undetermined everywhere: it is next to nothing, or more photons are needed")
+        side = "above" if found.kind == "lifetime" else "below"
+        return (
+            *said,
+            f"the {name} is undetermined place by place: next to nothing is lost beyond the film's own lifetime, or "
+            f"more photons are needed; if it is the same all over the map it is {side} {limit:.2g} {unit} (95 %)",
+        )
     low, middle, high = np.percentile(found.value[known], [2.5, 50, 97.5])
     said.append(
         f"{name}: median {middle:.3g} {unit}, from {low:.3g} to {high:.3g} (95 % of the cells), typical error "
