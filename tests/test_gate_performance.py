@@ -49,3 +49,14 @@ def test_fit_beats_a_fit_around_a_sparse_solve(timings):
     ours, theirs = fit["diffusion_length"]["excidiff"], fit["diffusion_length"]["lmfit"]
     assert abs(ours["value"] - theirs["value"]) < 3 * theirs["stderr"]
     assert ours["stderr"] == pytest.approx(theirs["stderr"], rel=0.05)
+
+
+def test_images_together_and_maps():
+    """50 images of 128² in one fit: at most twice one by one; maps of 64² cells from 25 positions: below 3 minutes."""
+    batches, maps = (json.loads((RESULTS / f"{name}-cpu.json").read_text()) for name in ("batches", "inversion"))
+    assert case(batches, "P7", 128)["images"] == 50
+    assert case(batches, "P7", 128)["ratio"] <= 2
+    assert maps["environment"]["processors"] == 2
+    for found in maps["maps"].values():
+        assert found["cells"] == [64, 64]
+        assert found["seconds"] < 180
