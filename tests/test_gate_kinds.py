@@ -88,6 +88,17 @@ def test_films_drawn_at_random(name: str):
         assert np.median([film["face_value"] / film["error"] for film in films]) > 1.5
 
 
+WIDE = pytest.mark.xfail(
+    strict=True, reason="Σz² = 20.8 of five, r.m.s. 1.5 of 17 films: the freedom of edges is a guess"
+)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=WIDE) if n == "patches" else n for n in study.KINDS])
+def test_deviances_scatter_as_noise(name: str):
+    """Σz² of five maps is χ²: below 20.5, p = 1e-3."""
+    assert sum(film["z"] ** 2 for film in DONE[name]["films"]) < 20.5
+
+
 def test_a_film_again():
     """The second film of confocal intensities: the error of the map to 2 % of it."""
     run, _ = study.KINDS["confocal intensities"]
