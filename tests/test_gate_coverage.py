@@ -64,3 +64,13 @@ def test_a_film_again(name: str):
 
 def test_there_are_results():
     assert set(DONE) == set(study.KINDS)
+
+
+def test_intervals_by_bootstrap():
+    """The same of images, 500 films, by `--interval bootstrap`."""
+    found = json.loads((RESULTS / "coverage_kinds-bootstrap.json").read_text())["image"]
+    one = found["summary"]["diffusion_length"]
+    assert found["cases"] >= study.CASES
+    assert study.summarise(found) == found["summary"]
+    assert abs(one["within_1_stderr"] - 0.6827) < window(0.6827, one["with_an_error"])
+    assert abs(one["within_interval95"] - 0.95) < window(0.95, one["with_an_interval"])
