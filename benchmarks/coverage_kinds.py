@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.provenance import RESULTS, environment, write_json
-from benchmarks.study import fingerprint, pull, rounded, run_cases
+from benchmarks.provenance import RESULTS, environment
+from benchmarks.study import fingerprint, pull, rounded, run_cases, write_beside
 from excidiff.inverse import Camera, Decay, Experiment, Image, Response, SpectralMap
 from excidiff.inverse.files.spans import PLANCK_C
 from excidiff.inverse.machine import start
@@ -187,9 +187,8 @@ def main() -> None:
         summary = summarise(kept)
         print(name, json.dumps(summary, indent=1), flush=True)
         if given.cases >= CASES:
-            found = json.loads(path.read_text()) if path.is_file() else {}
             record = {"sources": sources, "environment": environment(), **options, "summary": summary, **kept}
-            write_json(path, {**found, name: record})
+            write_beside(path, name, record)
 
 
 def _say(number: int, entry: dict) -> None:

@@ -79,10 +79,6 @@ class PatchyFilm:
 
     def measure(self, images: list[Image], **change):
         """The map found from images of this film."""
-        known: dict[str, Any] = {
-            "diffusivity": self.diffusivity,
-            "lifetime": self.lifetime,
-            "laser_fwhm": self.laser_fwhm,
-        }
-        known |= {"psf_fwhm": self.psf_fwhm, "excitons": self.excitons}
+        names = ("diffusivity", "lifetime", "laser_fwhm", "psf_fwhm", "excitons")
+        known: dict[str, Any] = {name: getattr(self, name) for name in names}
         return measure_map(images, self.positions, **known | change)

@@ -14,10 +14,20 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from benchmarks.photons import FWHM, collect_guided, collect_spectra, count_decay, shoot, shoot_gates
+from benchmarks.photons import (
+    FWHM,
+    Populations,
+    collect_guided,
+    collect_spectra,
+    count_decay,
+    count_populations,
+    shoot,
+    shoot_gates,
+    shoot_populations,
+)
 from benchmarks.provenance import RESULTS, environment
 from benchmarks.study import fingerprint, pull, rounded, run_cases, run_kinds
-from excidiff.inverse import Absorption, Camera, Decay, Experiment, Image
+from excidiff.inverse import Absorption, Experiment
 
 FILMS = 30
 SOURCES = ("random_films.py", "photons.py")
@@ -86,23 +96,12 @@ def two_lifetimes(seed: int) -> Film:
     """An image and a decay of two populations that diffuse alike; the photons are theirs."""
     random, width, photons = np.random.default_rng([18, seed]), 0.15, 100_000
     slow, share = random.uniform(3.0, 8.0), random.uniform(0.3, 0.7)
-    lifetimes, shares = np.array([slow, slow / random.uniform(4.0, 10.0)]), np.array([share, 1 - share])
-    diffusivity = (width * random.uniform(1.0, 3.0)) ** 2 / slow
-
-    def ages():
-        return random.exponential(random.choice(lifetimes, photons, p=shares))
-
-    spread = np.sqrt(width**2 + 2 * diffusivity * ages())
-    x, y = spread * random.standard_normal((2, photons))
-    sides = (np.arange(49) - 24) * 0.08
-    counts = np.histogram2d(y, x, (sides, sides))[0] + random.poisson(0.5, (48, 48))
-    spot = Image(counts, pixel_size=0.08, camera=Camera(gain_known=True, saturation=np.inf), file="spot")
-    edges = np.linspace(0.0, 50.0, 501)
-    seen = 5.0 + ages() + 0.05 * random.standard_normal(photons)
-    curve = np.histogram(seen % 50.0, edges)[0] + random.poisson(0.5, 500)
-    decay = Decay((edges[1:] + edges[:-1]) / 2, curve, irf=0.05 * FWHM, period=50.0, file="decay")
-    mean = float(lifetimes @ shares)
-    truth = {"diffusivity": diffusivity, "diffusion_length": float(np.sqrt(diffusivity * mean)), "lifetime": mean}
+    lifetimes, shares = (slow, slow / random.uniform(4.0, 10.0)), (share, 1 - share)
+    film = Populations(lifetimes, shares, (width * random.uniform(1.0, 3.0)) ** 2 / slow)
+    spot, decay = shoot_populations(random, photons, film), count_populations(random, photons, film)
+    mean = float(np.dot(lifetimes, shares))
+    length = float(np.sqrt(film.diffusivity * mean))
+    truth = {"diffusivity": film.diffusivity, "diffusion_length": length, "lifetime": mean}
     return {"images": [spot], "decay": decay, "laser_fwhm": FWHM * width, "model": "mixture"}, truth
 
 
@@ -140,6 +139,17 @@ def voigt_line(seed: int) -> Film:
     return {"spectral_map": scan, **optics}, {**relaxing(film), "lorentzian": film["wings"]}
 
 
+def rising(top: float, at: float, tail: float) -> Callable:
+    """An absorption edge with an exponential tail: meV → 1/µm."""
+    return lambda energy: top * expit((energy - at) / tail)
+
+
+def table(**edge: float) -> Absorption:
+    """The same as it is measured."""
+    energy = np.arange(2150.0, 2600.0, 1.0)
+    return Absorption(energy, rising(**edge)(energy))
+
+
 def guided_light(seed: int) -> Film:
     """Some photons leave the film elsewhere, unless absorbed on the way; an edge with an exponential tail, 1/µm."""
     random = np.random.default_rng([93, seed])
@@ -149,15 +159,10 @@ def guided_light(seed: int) -> Film:
             "line": random.uniform(15.0, 28.0), "outcoupling": np.exp(random.uniform(np.log(0.08), np.log(0.5))),
             "loss": random.uniform(0.2, 0.6)}  # fmt: skip
 
-    def absorption(energy):
-        return edge["top"] * expit((energy - edge["at"]) / edge["tail"])
-
-    energy = np.arange(2150.0, 2600.0, 1.0)
-    scan = collect_guided(seed + 900, absorption=absorption, **film)
+    scan = collect_guided(seed + 900, absorption=rising(**edge), **film)
     truth = {"diffusion_length": film["length"], "outcoupling": film["outcoupling"], "guiding_loss": film["loss"],
              "linewidth": film["line"]}  # fmt: skip
-    table = Absorption(energy, absorption(energy))
-    return {"spectral_map": scan, "laser_fwhm": width * FWHM, "absorption": table}, truth
+    return {"spectral_map": scan, "laser_fwhm": width * FWHM, "absorption": table(**edge)}, truth
 
 
 def whole_film(seed: int) -> Film:

@@ -69,9 +69,13 @@ def run_kinds(about: str | None, kinds: Sequence[str], run: Callable[[str], dict
     start()  # as a command does: double precision, compiled programs kept
     for name in given.kinds:
         print(name, flush=True)
-        record = run(name)
-        before = json.loads(result.read_text()) if result.is_file() else {}
-        write_json(result, {**before, name: record})
+        write_beside(result, name, run(name))
+
+
+def write_beside(result: Path, name: str, record: dict) -> None:
+    """Write the record of one kind beside those of others."""
+    before = json.loads(result.read_text()) if result.is_file() else {}
+    write_json(result, {**before, name: record})
 
 
 def _read(partial: Path, sources: str) -> dict[int, dict]:

@@ -168,7 +168,7 @@ def _even_limit(reached: Reached, film: Film) -> float | None:
     shares = np.log(np.geomspace(1e-6, 10.0, 15))
     best = int(np.argmin([deviance(share) for share in shares]))
     low, high = shares[max(best - 1, 0)], shares[min(best + 1, len(shares) - 1)]
-    for _ in range(8):  # the least between them, by thirds: to 4 % of a share
+    for _ in range(8):  # the least between them, by thirds, to 5 %
         first, second = low + (high - low) / 3, high - (high - low) / 3
         low, high = (low, second) if deviance(first) < deviance(second) else (first, high)
     best = (low + high) / 2

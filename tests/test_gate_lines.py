@@ -1,25 +1,14 @@
 """Gate of light absorbed again: it is told from relaxation."""
 
-import numpy as np
 import pytest
-from scipy.special import expit
 
 from benchmarks.photons import FWHM, collect_guided, collect_spectra
-from excidiff.inverse import Absorption, Experiment
+from benchmarks.random_films import rising, table
+from excidiff.inverse import Experiment
 from excidiff.inverse.rivals import compare
 
 pytestmark = pytest.mark.gate
 OPTIMISED = True
-
-
-def rising(edge: dict):
-    """An absorption edge with an exponential tail: meV → 1/µm."""
-    return lambda energy: edge["top"] * expit((energy - edge["at"]) / edge["tail"])
-
-
-def table(edge: dict) -> Absorption:
-    energy = np.arange(2150.0, 2600.0, 1.0)
-    return Absorption(energy, rising(edge)(energy))
 
 
 def test_relaxation_and_reabsorption_are_told_apart():
@@ -28,10 +17,10 @@ def test_relaxation_and_reabsorption_are_told_apart():
     film = {"photons": 3e6, "width": 0.15, "length": 0.42, "line": 22.0}
     scans = {
         "relaxation": collect_spectra(11, attempts=3.0, disorder=16.0, **film),
-        "reabsorption": collect_guided(12, outcoupling=0.2, loss=0.3, absorption=rising(edge), **film),
+        "reabsorption": collect_guided(12, outcoupling=0.2, loss=0.3, absorption=rising(**edge), **film),
     }
     for name, scan in scans.items():
-        experiment = Experiment(spectral_map=scan, laser_fwhm=0.15 * FWHM, absorption=table(edge))
+        experiment = Experiment(spectral_map=scan, laser_fwhm=0.15 * FWHM, absorption=table(**edge))
         rows = {row["model"]: row for row in compare(experiment).rows}
         assert set(rows) == {"free", "relaxation", "reabsorption"}
         assert min(rows, key=lambda one: rows[one]["predictive"]) == name

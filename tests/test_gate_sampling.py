@@ -51,7 +51,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(done):
 @pytest.mark.parametrize("number", range(3))
 def test_decays_again(done, number: int):
     """The same draws from the same seeds; other versions of JAX round differently, and a chain may part: ranks to 28 of
-    99, four errors of the difference of two (√(99/4) each), ends to a quarter of the interval at 95 %."""
+    99, four errors of the difference of two (√(99/4) each), ends to a quarter of the interval at 95 %, five errors."""
     again, before = study.rank(number)["ranks"], done["ranks"][number]["ranks"]
     assert np.abs(np.subtract(again, before)).max() <= 28
     found, kept = study.cover(number), done["coverage"][number]

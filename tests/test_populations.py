@@ -3,38 +3,19 @@
 import numpy as np
 import pytest
 
-from benchmarks.photons import FWHM
-from excidiff.inverse import Camera, Decay, Experiment, Image, InputError
+from benchmarks.photons import FWHM, Populations, count_populations, shoot_populations
+from excidiff.inverse import Experiment, InputError
 from excidiff.inverse.fit.prediction import mixed_nodes
 
 OPTIMISED = True
 
-WIDTH, PIXEL, SIDE, PERIOD, JITTER = 0.15, 0.08, 48, 50.0, 0.05  # µm, µm, pixels, ns, ns
-FILM = {"diffusivity": 0.02, "lifetimes": (6.0, 1.0), "shares": (0.6, 0.4)}  # µm²/ns, ns, of the photons
+WIDTH = 0.15  # µm
+FILM = Populations((6.0, 1.0), (0.6, 0.4), diffusivity=0.02)
 
 
-def ages(random: np.random.Generator, photons: int, film: dict) -> np.ndarray:
-    return random.exponential(random.choice(film["lifetimes"], photons, p=film["shares"]))
-
-
-def spot(random: np.random.Generator, photons: int, film: dict) -> Image:
-    spread = np.sqrt(WIDTH**2 + 2 * film["diffusivity"] * ages(random, photons, film))
-    x, y = spread * random.standard_normal((2, photons))
-    sides = (np.arange(SIDE + 1) - SIDE / 2) * PIXEL
-    counts = np.histogram2d(y, x, (sides, sides))[0] + random.poisson(0.5, (SIDE, SIDE))
-    return Image(counts, pixel_size=PIXEL, camera=Camera(gain_known=True, saturation=np.inf), file="spot.tif")
-
-
-def decay(random: np.random.Generator, photons: int, film: dict) -> Decay:
-    edges = np.linspace(0.0, PERIOD, 501)
-    seen = 5.0 + ages(random, photons, film) + JITTER * random.standard_normal(photons)
-    counts = np.histogram(seen % PERIOD, edges)[0] + random.poisson(0.5, 500)
-    return Decay((edges[1:] + edges[:-1]) / 2, counts, irf=JITTER * FWHM, period=PERIOD, file="decay.csv")
-
-
-def measured(seed: int, film: dict, photons: int = 100_000, **more):
+def measured(seed: int, film: Populations, photons: int = 100_000, **more):
     random = np.random.default_rng([17, seed])
-    data = {"images": [spot(random, photons, film)], "decay": decay(random, photons, film)}
+    data = {"images": [shoot_populations(random, photons, film)], "decay": count_populations(random, photons, film)}
     return Experiment(**data, laser_fwhm=FWHM * WIDTH, **more).fit()
 
 
@@ -67,8 +48,8 @@ def test_an_image_of_two_populations():
 def test_the_decay_of_another_film_is_found_out():
     """An image of one lifetime, 3e5 photons, contradicts a decay of two: no D, and both are said to disagree."""
     random = np.random.default_rng(5)
-    simple = {**FILM, "lifetimes": (4.0, 4.0)}
-    data = {"images": [spot(random, 300_000, simple)], "decay": decay(random, 100_000, FILM)}
+    simple = FILM._replace(lifetimes=(4.0, 4.0))
+    data = {"images": [shoot_populations(random, 300_000, simple)], "decay": count_populations(random, 100_000, FILM)}
     found = Experiment(**data, laser_fwhm=FWHM * WIDTH).fit()
     assert found.status == "partial"
     assert found.parameters["diffusivity"].value is None
@@ -79,7 +60,7 @@ def test_the_decay_of_another_film_is_found_out():
 
 def test_what_a_mixture_beside_images_cannot_be():
     random = np.random.default_rng(6)
-    image, curve = spot(random, 1000, FILM), decay(random, 1000, FILM)
+    image, curve = shoot_populations(random, 1000, FILM), count_populations(random, 1000, FILM)
     for more in ({"decay": [curve, curve]}, {"decay": curve, "interval": "bootstrap"}, {"lifetime": 4.0}):
         with pytest.raises(InputError, match="a mixture of lifetimes beside images"):
             Experiment(images=[image], laser_fwhm=FWHM * WIDTH, model="mixture", **more)

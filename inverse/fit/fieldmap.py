@@ -42,7 +42,7 @@ LIGHT, SPOT = 2.5, 2.0
 """Diffusion lengths, and σ of laser and PSF, round a spot from which its share of the information is taken.
 
 What is left beyond, a tenth of it or less where L is of the size of the spot, makes errors that much wider."""
-OFF = 2
+SLACK = 2
 """Pixels and cells by which a box may be smaller or larger than that."""
 LEVEL = 1e4
 """1/variance of the mean of a map of which only differences count, weighted as excitons are there: 0.01 of v."""
@@ -202,10 +202,10 @@ class Problem(NamedTuple):
         return cls(kind, film, edges, counts, reference(film, edges, beyond), boxes(film, edges, beyond))
 
     def surrounded(self, beyond: Beyond) -> "Problem":
-        """The same in a film that is this beyond the map. Boxes stay unless they are `OFF`: each size is compiled."""
+        """The same in a film that is this beyond the map. Boxes stay within their `SLACK`: each size is compiled."""
         box = boxes(self.film, self.edges, beyond)
         off = np.subtract(box.pixels + box.cells, self.box.pixels + self.box.cells)
-        box = box if np.abs(off).max() > OFF else self.box
+        box = box if np.abs(off).max() > SLACK else self.box
         return self._replace(reference=reference(self.film, self.edges, beyond), box=box)
 
     @property
