@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.photons import count_spectra, relax
 from benchmarks.provenance import RESULTS, environment
 from benchmarks.study import fingerprint, pull, rounded, run_cases, write_beside
 from excidiff.inverse import Camera, Decay, Experiment, Image, Response, SpectralMap
-from excidiff.inverse.files.spans import PLANCK_C
 from excidiff.inverse.machine import start
 from excidiff.solver.source import FWHM
 
 CASES, WHOLE = 500, 3
-SOURCES = ("coverage_kinds.py",)
+SOURCES = ("coverage_kinds.py", "photons.py")
 LENGTH, WIDTH, LIFETIME = 0.35, 0.15, 4.0  # µm, µm (σ), ns
 SLOW, FAST, SHARE = 5.0, 1.2, 0.6  # ns, ns, of the slow one
 PIXEL, SIDE, BACKGROUND = 0.08, 40, 0.5  # µm, pixels, photons per pixel or bin
@@ -74,23 +74,10 @@ def decay(random: Random, photons: float, *, mixed: bool = False) -> Decay:
 
 def spectral_map(random: Random, photons: float) -> SpectralMap:
     """A fibre scan along a line: each exciton spreads and hops among sites (Metropolis) until it dies."""
-    slit, step = 0.2, 0.1
-    age = random.exponential(1.0, random.poisson(photons))
-    across = np.sqrt(WIDTH**2 + 2 * LENGTH**2 * age) * random.standard_normal(age.size)
-    age = age[np.abs(across) < slit / 2]
-    x = np.sqrt(WIDTH**2 + 2 * LENGTH**2 * age) * random.standard_normal(age.size)
-    energy, left = DISORDER * random.standard_normal(age.size), random.poisson(ATTEMPTS * age)
-    while (hopping := np.flatnonzero(left)).size:
-        new = DISORDER * random.standard_normal(hopping.size)
-        taken = random.random(hopping.size) < np.exp(np.minimum(0.0, energy[hopping] - new) / THERMAL)
-        energy[hopping[taken]] = new[taken]
-        left[hopping] -= 1
-    light = CENTRE + energy + LINE * random.standard_normal(age.size)
-    places, wavelengths = np.arange(-1.2, 1.25, step), np.arange(490.0, 552.0, 0.5)
-    sides = np.append(places - step / 2, places[-1] + step / 2)
-    counts = np.histogram2d(x, PLANCK_C / light, (sides, wavelengths))[0]
-    counts += random.poisson(0.2, counts.shape)
-    return SpectralMap(counts=counts[None], x=places, y=np.zeros(1), edges=PLANCK_C / wavelengths, step=step, slit=slit)
+    slit = 0.2
+    x, energy = relax(random, photons, WIDTH, LENGTH, ATTEMPTS, DISORDER, slit, THERMAL)
+    light = CENTRE + energy + LINE * random.standard_normal(x.size)
+    return count_spectra(random, x, light, slit, step=0.1, reach=1.2, background=0.2)
 
 
 def given_width(random: Random) -> tuple[float, float]:

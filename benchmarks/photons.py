@@ -98,6 +98,17 @@ def collect_spectra(
     a Lorentzian that the Gaussian line is convolved with.
     """
     random = np.random.default_rng(seed)
+    x, energy = relax(random, photons, width, length, attempts, disorder, slit, thermal)
+    light = centre + energy + line * random.standard_normal(x.size)
+    if wings:
+        light += wings / 2 * random.standard_cauchy(x.size)
+    trapped = random.random(x.size) < share
+    light[trapped] = caught[0] + caught[1] * random.standard_normal(np.count_nonzero(trapped))
+    return count_spectra(random, x, light, slit, step, reach, background)
+
+
+def relax(random: np.random.Generator, photons, width, length, attempts, disorder, slit, thermal):
+    """(x, energy) of excitons within the slit as they die: each has spread, and hopped among sites (Metropolis)."""
     age = random.exponential(1.0, random.poisson(photons))
     age = age[np.abs(np.sqrt(width**2 + 2 * length**2 * age) * random.standard_normal(age.size)) < slit / 2]
     x = np.sqrt(width**2 + 2 * length**2 * age) * random.standard_normal(age.size)
@@ -108,12 +119,7 @@ def collect_spectra(
         taken = random.random(hopping.size) < np.exp(np.minimum(0.0, energy[hopping] - new) / thermal)
         energy[hopping[taken]] = new[taken]
         left[hopping] -= 1
-    light = centre + energy + line * random.standard_normal(age.size)
-    if wings:
-        light += wings / 2 * random.standard_cauchy(age.size)
-    trapped = random.random(age.size) < share
-    light[trapped] = caught[0] + caught[1] * random.standard_normal(np.count_nonzero(trapped))
-    return _counted(random, x, light, slit, step, reach, background)
+    return x, energy
 
 
 def collect_guided(
@@ -134,10 +140,10 @@ def collect_guided(
     seen = ~guided | (random.random(age.size) < np.exp(-absorption(light) * way))
     x, y = x + np.where(guided, way * np.cos(angle), 0.0), y + np.where(guided, way * np.sin(angle), 0.0)
     seen &= np.abs(y) < slit / 2
-    return _counted(random, x[seen], light[seen], slit, step, reach, background)
+    return count_spectra(random, x[seen], light[seen], slit, step, reach, background)
 
 
-def _counted(random, x, light, slit, step, reach, background) -> SpectralMap:
+def count_spectra(random, x, light, slit, step, reach, background) -> SpectralMap:
     """What a spectrometer counts along a line, in bins of 0.5 nm."""
     places = np.arange(-reach, reach + step / 2, step)
     sides = np.append(places - step / 2, places[-1] + step / 2)
