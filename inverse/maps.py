@@ -8,7 +8,7 @@ inversion's averaging kernel does, (Σ R)²/Σ R² = 4π σ². The dose is how m
 densities of all spots.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import pi
 from typing import Any, get_args
@@ -21,7 +21,9 @@ from jaxtyping import Float
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.scans import RasterScan
 from excidiff.inverse.fit.cells import KINDS, Beyond, Film, Kind, field_of
-from excidiff.inverse.fit.descent import Reached, descend, refined
+from excidiff.inverse.fit.descent import DARKEST, Reached, descend, refined
+from excidiff.inverse.fit.even import Edges
+from excidiff.inverse.fit.likelihood import variance
 from excidiff.inverse.fit.smoothing import Name, Prior, averaged, spread
 from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
 from excidiff.inverse.results.mapped import FilmMap, told
@@ -39,6 +41,8 @@ COARSE, COARSE_MOVING = 1.0, 0.6
 where the map says how excitons move, by 1 % of the peak at 0.8 and by 0.2 % at 0.4."""
 DARK, BLIND = 0.01, 1.0
 """Share of the largest dose, and error of v (a factor e in a rate), beyond which a cell counts as undetermined."""
+SCORED = 6
+"""Steps of Fisher scoring to the background of an even film; each leaves about the square of what the last one left."""
 STARTS = {"total variation": Prior("total variation", 100.0, 0.5), "smooth": Prior("smooth", 30.0, 0.0)}
 """Where the search for the strength starts; it goes as far as the risk falls."""
 EXAMPLES = {"diffusivity": "0.05", "lifetime": "5.0", "capture": "2e-3", "temperature": "295.0", "laser_fwhm": "0.25",
@@ -147,34 +151,49 @@ def _measure(
     widest = COARSE_MOVING if kind.moves else COARSE
     coarse = widest if found.pitch > widest * film.laser else None
     dark = not found.determined.any() and not kind.moves
-    limit = _even_limit(reached, film) if dark else None
+    limit = _even_limit(view, kind, film, first, ground, background) if dark else None
     return replace(found, verdicts=told(found, coarse=coarse, chosen=choosing, settled=reached.settled, limit=limit))
 
 
-def _even_limit(reached: Reached, film: Film) -> float | None:
-    """Beyond which value, one and the same all over the map, the data exclude at 95 % that so much is lost.
+def _even_limit(
+    view: Spots | Scan, kind: Kind, film: Film, edges: Edges, ground: float, background: float | None
+) -> float | None:
+    """Beyond which value the data exclude at 95 % that an even film, on the map and beyond, loses so much.
 
-    Beyond the map the film is as it was found, and so is the background. None if no loss up to 100/τ is excluded.
+    By the profile likelihood, over the background where it is fitted; None if no loss up to 100/τ is excluded. An even
+    film needs no fine cells: `edges` may be coarse.
     """
-    problem, x = reached.problem, reached.x
-
-    def field(log_share: float):
-        v = field_of(np.exp(log_share) / film.lifetime, float(film.lifetime))
-        return jnp.append(jnp.full(x.size - 1, float(v)), x[-1])
+    cells = int(np.prod(edges.cells))
 
     def deviance(log_share: float) -> float:
-        return 2 * problem.misfit(field(log_share))
+        """Of an even film that loses such a part of 1/τ."""
+        loss = float(np.exp(log_share) / film.lifetime)
+        problem = view.problem(kind, film, edges, Beyond(loss, film.diffusivity))
+        x = jnp.asarray(np.append(np.full(cells, field_of(loss, float(film.lifetime))), ground))
+        state = problem.state(x)
+        for _ in range(SCORED if background is None else 0):
+            expected, counts = problem.expected(state, x), problem.counts  # pyright: ignore[reportArgumentType]
+            weight = counts.used * counts.flat / variance(expected, counts)
+            step = jnp.sum(weight * (counts.photons - expected)) / jnp.sum(weight * counts.flat)
+            x = x.at[-1].set(jnp.maximum(x[-1] + step, DARKEST))
+        return 2 * problem.misfit(x, state)  # pyright: ignore[reportArgumentType]
 
     shares = np.log(np.geomspace(1e-6, 10.0, 15))
-    best = int(np.argmin([deviance(share) for share in shares]))
-    low, high = shares[max(best - 1, 0)], shares[min(best + 1, len(shares) - 1)]
-    for _ in range(8):  # the least between them, by thirds, to 5 %
-        first, second = low + (high - low) / 3, high - (high - low) / 3
-        low, high = (low, second) if deviance(first) < deviance(second) else (first, high)
-    best = (low + high) / 2
+    near = int(np.argmin([deviance(share) for share in shares]))
+    best = _least(deviance, shares[max(near - 1, 0)], shares[min(near + 1, len(shares) - 1)])
     least = deviance(best)
     end = profile_bound(lambda u: deviance(u) - least, best, 0.5, rise=RISE_ONE_SIDED, limit=np.log(100.0))
-    return None if end is None else float(problem.kind.value(field(end)[:-1], film)[0])
+    if end is None:
+        return None
+    return float(kind.value(jnp.asarray(field_of(np.exp(end) / film.lifetime, float(film.lifetime))), film))
+
+
+def _least(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function with one valley is least, to 0.05, by thirds."""
+    while high - low > 0.1:
+        first, second = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, second) if function(first) < function(second) else (first, high)
+    return (low + high) / 2
 
 
 def _centre(kind: Kind, film: Film, beyond: Beyond) -> float:

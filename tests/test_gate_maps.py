@@ -186,15 +186,16 @@ def test_what_is_not_known_is_null():
 
 
 def test_a_film_without_traps_has_an_upper_limit():
-    """No map, but a limit: 4e5 photons know the share that is lost, kτ, to 0.0016, so that the limit is 5e-4/ns where
-    they are just as many as expected; chance moves it by two such errors, 3e-4 each, and what is beyond by as much."""
+    """No map, but a limit: 4e5 photons know kτ, the share that is lost, to 0.0016, 3e-4/ns, beside a known background;
+    beside one that is fitted, to 8e-4/ns, as maps of such films say. The limit, 1.3e-3, moves by two of these at most.
+    """
     film = PatchyFilm(discs=(), film=0.0, count=16, places=2, step=0.4, pixel=0.15, excitons=1e5)
     found = film.measure(film.images(2))
     assert not found.determined.any()
     (said,) = found.verdicts
-    limit = re.search(r"the same all over the map it is below (\S+) 1/ns \(95 %\)", said)
+    limit = re.search(r"the same everywhere it is below (\S+) 1/ns \(95 %\)", said)
     assert limit is not None, said
-    assert 2e-4 < float(limit[1]) < 1.7e-3
+    assert 2e-4 < float(limit[1]) < 2.9e-3
 
 
 def test_a_lifetime_is_the_same_map(small):

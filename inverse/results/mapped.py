@@ -178,7 +178,7 @@ def told(
         return (
             *said,
             f"the {name} is undetermined place by place: next to nothing is lost beyond the film's own lifetime, or "
-            f"more photons are needed; if it is the same all over the map it is {side} {limit:.2g} {unit} (95 %)",
+            f"more photons are needed; if it is the same everywhere it is {side} {limit:.2g} {unit} (95 %)",
         )
     low, middle, high = np.percentile(found.value[known], [2.5, 50, 97.5])
     said.append(
