@@ -5,8 +5,9 @@ Gaussian walk for it, jitter or hops, and Poisson background, by no formula that
 random numbers of its own, (kind, k). A laser's width that is given is measured with its error, too. Every case is
 fitted by `Experiment.fit` with `--interval` fisher, profile (of lengths of images), bootstrap or nuts.
 
-A number is within 1 σ if its own number is (log of what is positive); an interval with an open end holds what lies on
-that side. Resumable; each kind is written as it is complete, beside those that are there.
+A number is within 1 σ if it is in its 68.3 % interval, where there is one beside value ± stderr, else if its own number
+is (log of what is positive); an interval with an open end holds what lies on that side. Resumable; each kind is written
+as it is complete, beside those that are there.
 """
 
 import argparse
@@ -116,25 +117,30 @@ def run_case(name: str, options: dict[str, Any], number: int) -> dict:
     random = np.random.default_rng([list(KINDS).index(name), number])
     result = Experiment(**measure(random), **options).fit()
     found = {key: result.parameters[key] for key in truth}
-    told = {key: [one.value, one.stderr, one.interval95, one.at_bound] for key, one in found.items()}
+    told = {key: [one.value, one.stderr, one.interval68, one.interval95] for key, one in found.items()}
     return {"status": result.status, "found": told, "warnings": len(result.warnings)}
 
 
 def condensed(name: str, cases: list[dict]) -> dict:
-    """What of many cases is kept: of each number whose truth is known the pulls, None without an error, and whether the
-    interval holds the truth, 1 or 0, None without one; the first cases whole."""
+    """What of many cases is kept: of each number whose truth is known the pulls, None without an error, and whether it
+    is within 1 σ and the 95 % interval holds it, 1 or 0, None without; the first cases whole."""
     numbers = {}
     for key, truth in KINDS[name][1].items():
-        pulls, held = [], []
-        for value, stderr, interval, *_ in (case["found"][key] for case in cases):
+        seen = {"pulls": [], "within": [], "held": []}
+        for value, stderr, inner, wide in (case["found"][key] for case in cases):
             away = pull(key, (value, stderr), truth)
-            pulls.append(None if away is None else rounded(away))
-            low, high = interval or (None, None)
-            inside = (low is None or low <= truth) and (high is None or truth <= high)
-            held.append(None if interval is None else int(inside))
-        numbers[key] = {"pulls": pulls, "held": held}
+            near = None if away is None else int(abs(away) < 1)
+            seen["pulls"].append(None if away is None else rounded(away))
+            seen["within"].append(near if inner is None else _inside(inner, truth))
+            seen["held"].append(None if wide is None else _inside(wide, truth))
+        numbers[key] = seen
     unsettled = [case["case"] for case in cases if case["status"] != "converged"]
     return {"cases": len(cases), "unsettled": unsettled, "numbers": numbers, "first": cases[:WHOLE]}
+
+
+def _inside(interval: tuple[float | None, float | None], truth: float) -> int:
+    low, high = interval
+    return int((low is None or low <= truth) and (high is None or truth <= high))
 
 
 def summarise(kept: dict) -> dict:
@@ -142,11 +148,11 @@ def summarise(kept: dict) -> dict:
     summary: dict[str, Any] = {}
     for key, seen in kept["numbers"].items():
         pulls = np.array([one for one in seen["pulls"] if one is not None])
-        held = [one for one in seen["held"] if one is not None]
+        within, held = ([one for one in seen[name] if one is not None] for name in ("within", "held"))
         summary[key] = {
             "with_an_error": len(pulls),
             "with_an_interval": len(held),
-            "within_1_stderr": rounded(np.mean(np.abs(pulls) < 1)),
+            "within_1_stderr": rounded(np.mean(within)),
             "within_interval95": rounded(np.mean(held)),
             "pull_mean": rounded(pulls.mean()),
             "pull_rms": rounded(np.sqrt(np.mean(pulls**2))),

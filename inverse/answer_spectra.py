@@ -27,7 +27,9 @@ METHODS = (
     "over the cells of the scan and, with {line} line, between the edges of the wavelength bins{traps}, by the maximum "
     "of the {noise} likelihood "
     "(Fisher scoring). Errors are from the expected information at the optimum, with those of the widths of laser and "
-    "collection included. Peaks and widths of single spectra are those of a Gaussian line fitted to each."
+    "collection included; the intervals of what exceeds a tenth of its value, and of what hangs together with a number "
+    "that is very unsure, are those of the profile likelihood. Peaks and widths of single spectra are those of a "
+    "Gaussian line fitted to each."
 )
 RELAXING = (
     " and share their energies as they do after that time of relaxation (Metropolis rates among {bins} bins of a "

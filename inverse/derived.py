@@ -9,6 +9,8 @@ from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.measure import pictures, window
 from excidiff.inverse.results.result import Estimate, Measurement
 
+Ends = tuple[float | None, float | None]
+
 
 def width_estimate(given: Given, origin: str) -> Estimate:
     """A width with its error, µm."""
@@ -25,19 +27,37 @@ def lifetime_estimate(lifetime: Given | None) -> Estimate:
 
 
 def diffusivity_estimate(length: Estimate, lifetime: Estimate) -> Estimate:
-    """D = L²/τ, its relative error √(4 σ_L²/L² + σ_τ²/τ²), its interval symmetric in log D.
+    """D = L²/τ; see `over_lifetime`."""
+    return over_lifetime(length, lifetime, power=2, unit="um^2/ns")
 
-    Without a lifetime, or with a limit of it only, there is no D.
+
+def over_lifetime(number: Estimate, lifetime: Estimate, *, power: int = 1, unit: str = "1/ns") -> Estimate:
+    """x^p/τ, its relative error √(p² σ_x²/x² + σ_τ²/τ²); each end of an interval is as far from it in the logarithm as
+    those of x and τ, together by squares.
+
+    Without a lifetime, or with a limit of it only, there is none.
     """
-    if lifetime.value is None or lifetime.at_bound or length.value is None:
-        return Estimate(None, unit="um^2/ns", identifiable=False, origin="derived")
-    value = length.value**2 / lifetime.value
-    if length.stderr is None:
-        sides = None if length.interval95 is None else tuple(s and s**2 / lifetime.value for s in length.interval95)
-        return Estimate(value, None, sides, "um^2/ns", at_bound=length.at_bound, origin="derived")  # type: ignore[arg-type]
-    relative = float(np.hypot(2 * length.stderr / length.value, (lifetime.stderr or 0.0) / lifetime.value))
+    own, tau = number.value, lifetime.value
+    if tau is None or lifetime.at_bound or own is None:
+        return Estimate(None, unit=unit, identifiable=False, origin="derived")
+    value, known = own**power / tau, (lifetime.stderr or 0.0) / tau
+    if number.stderr is None:
+        low, high = (None if end is None else end**power / tau for end in number.interval95 or (None, None))
+        return Estimate(value, None, (low, high), unit, at_bound=number.at_bound, origin="derived")
+
+    def ends(bounds: Ends, error: float) -> Ends:
+        """Those of x^p/τ, `error` that of log τ."""
+        low, high = (None if end is None else float(np.hypot(power * np.log(end / own), error)) for end in bounds)
+        return None if low is None else value * float(np.exp(-low)), None if high is None else value * float(
+            np.exp(high)
+        )
+
+    relative = number.stderr / own
     span = float(np.exp(NORMAL_95 * relative))
-    return Estimate(value, value * relative, (value / span, value * span), "um^2/ns", origin="derived")
+    inner = None if number.interval68 is None else ends(number.interval68, known)
+    wide = ends(number.interval95 or (own / span, own * span), NORMAL_95 * known)
+    error = value * float(np.hypot(power * relative, known))
+    return Estimate(value, error, wide, unit, origin="derived", interval68=inner)
 
 
 def laser_measurement(laser: Calibration) -> Measurement:

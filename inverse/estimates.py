@@ -2,10 +2,11 @@
 
 A parameter has its Fisher interval as long as its error is small. Beyond 10 %, or on a natural limit of the search, the
 two ends are tried: where the data do not tell the value from nothing, or from an endless one, the other side is a 95 %
-limit; where from neither, there is no number at all; else the interval is that of the profile likelihood.
+limit; where from neither, there is no number at all; else the interval is that of the profile likelihood. So is that of
+a number that hangs together with another that is very unsure: what curvature tells of both holds nearby only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,12 @@ from excidiff.inverse.fit.fitted import Fitted
 from excidiff.inverse.fit.limits import SMALLEST_LENGTH, gate_limits
 from excidiff.inverse.fit.parameters import OPTICAL, UNITS, kind, outer, scale
 from excidiff.inverse.fit.spot import SpotFit
-from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, RISE_TWO_SIDED, profile_bound
+from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_68, RISE_ONE_SIDED, RISE_TWO_SIDED, profile_bound
 from excidiff.inverse.results.result import Estimate
 
 DOUBTFUL = 0.1  # relative error above which the profile likelihood is asked, whatever interval was
+VERY_DOUBTFUL = 3 * DOUBTFUL  # that of a number whose profile is no parabola, nor that of what is tied to it
+TIED = 0.5  # correlation of two numbers of which one's error then tells nothing of the other's interval
 NEXT_TO = 1.5  # ratio to a natural limit within which a value that no slope moves is on it
 NOTHING = 1e-3  # of s: a diffusion length as good as none
 ZERO_COUNTS_95 = 3.0  # ln 20: a Poisson mean that gives nothing with 5 % probability
@@ -72,6 +75,22 @@ def estimate(fit: Fitted, name: str) -> Estimate:
     return Estimate(value, stderr, (outer(name, own - NORMAL_95 * error), outer(name, own + NORMAL_95 * error)), unit)
 
 
+def leans(fit: Fitted, name: str, others: Sequence[str]) -> bool:
+    """Whether one of `others` is so unsure that the error of `name`, tied to it, is not its curvature's."""
+    ties = fit.correlation().get(name, {})
+    return any(
+        abs(ties.get(other, 0.0)) > TIED and fit.error(other) > VERY_DOUBTFUL for other in others if other != name
+    )
+
+
+def leaning(fit: Fitted, name: str, others: Sequence[str]) -> Estimate:
+    """An estimate, with the intervals of its profile where it leans on one of `others`."""
+    simple, limits, index = estimate(fit, name), fit.problem.knowledge, fit.names.index(name)
+    if not simple.stderr or not leans(fit, name, others):
+        return simple
+    return _profiled(fit, name, simple, (float(limits.lower[index]), float(limits.upper[index])))
+
+
 def _on_bound(fit: Fitted, name: str, value: float) -> Estimate:
     """A one-sided interval: of a background, where the likelihood, falling straight from the bound, has lost ln 20."""
     slope = float(fit.slope[fit.names.index(name)])
@@ -97,11 +116,12 @@ def searched(
     natural: tuple[float, float],
     ends: tuple[float, float],
     endless: bool = False,
+    others: Sequence[str] = (),
 ) -> Estimate:
     """An estimate of what is positive and may be as good as nothing, or endless: all in house units.
 
     `natural`: where the search for it ends by itself; `ends`: as good as nothing, as good as endless, which it is known
-    to be if `endless`.
+    to be if `endless`. others: numbers that it may lean on.
     """
     simple, index = estimate(fit, name), fit.names.index(name)
     blind = name in fit.blind
@@ -119,10 +139,19 @@ def searched(
             bound = _bound(fit, name, own, step if below else -step, end, RISE_ONE_SIDED)
             sides = (None, bound) if below else (bound, None)
             return Estimate(outer(name, own), None, sides, simple.unit, at_bound=True)
-    if moving and (interval == "profile" or error > DOUBTFUL):
-        sides = (_bound(fit, name, own, -2 * error, low), _bound(fit, name, own, 2 * error, high))
-        return replace(simple, interval95=sides)
+    if moving and (interval == "profile" or error > DOUBTFUL or leans(fit, name, others)):
+        return _profiled(fit, name, simple, (low, high))
     return simple
+
+
+def _profiled(fit: Fitted, name: str, simple: Estimate, ends: tuple[float, float]) -> Estimate:
+    """The same with the intervals of its profile, which end at the fit's own numbers `ends` at last."""
+    own, error = float(fit.values[fit.names.index(name)]), fit.error(name)
+    inner, wide = (
+        tuple(_bound(fit, name, own, side * many * error, end, rise) for side, end in zip((-1, 1), ends, strict=True))
+        for many, rise in ((1, RISE_68), (2, RISE_TWO_SIDED))
+    )
+    return replace(simple, interval68=inner, interval95=wide)
 
 
 def _on_natural(fit: Fitted, name: str, natural: tuple[float, float]) -> bool:

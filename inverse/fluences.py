@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.estimates import DOUBTFUL, estimate
+from excidiff.inverse.estimates import DOUBTFUL, estimate, leans
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import FluenceSeries
@@ -25,8 +25,6 @@ from excidiff.inverse.results.result import Estimate, Measurement
 from excidiff.inverse.results.wording import p_in_words
 
 IMAGE_BLOCKS, DECAY_BLOCKS = (6, 6), (24,)
-VERY_DOUBTFUL = 3 * DOUBTFUL  # relative error of a number whose profile is no parabola, nor that of what is tied to it
-TIED = 0.5  # correlation of two numbers of which one's error then tells nothing of the other's interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +90,11 @@ def _parameters(fit: SeriesFit, *, profiled: bool) -> dict[str, Estimate]:
 def _told(fit: SeriesFit, name: str) -> Estimate:
     """A number of the film; one that is not sure has the interval of its profile, or the limit of one side of it.
 
-    So has one that hangs together with another that is very unsure: what curvature tells of both holds nearby only.
+    So has one that leans on another that is very unsure.
     """
     simple, own, error = estimate(fit, name), float(fit.values[fit.names.index(name)]), fit.error(name)
-    sure = simple.value is not None and not simple.at_bound and error <= DOUBTFUL and not _leans(fit, name)
+    sure = simple.value is not None and not simple.at_bound and error <= DOUBTFUL
+    sure = sure and not leans(fit, name, FILMS[fit.model])
     if simple.origin == "given" or sure or (simple.at_bound and name in fit.bounded):
         return simple
     step = min(error or 0.5, 0.5)
@@ -113,13 +112,6 @@ def _told(fit: SeriesFit, name: str) -> Estimate:
         return Estimate(fit.value(name), None, sides, simple.unit, at_bound=True)
     stderr = None if name in fit.blind else fit.value(name) * np.log(high / low) / (2 * NORMAL_95)
     return Estimate(fit.value(name), stderr, (low, high), simple.unit)
-
-
-def _leans(fit: SeriesFit, name: str) -> bool:
-    """Whether another number of the film is so unsure that the error of `name`, tied to it, is not its curvature's."""
-    ties = fit.correlation().get(name, {})
-    others = (other for other in FILMS[fit.model] if other != name and fit.error(other) > VERY_DOUBTFUL)
-    return any(abs(ties.get(other, 0.0)) > TIED for other in others)
 
 
 def product(fit: SeriesFit, powers: dict[str, float], unit: str) -> Estimate:

@@ -1,13 +1,14 @@
 """One spectral map, measured: lengths, energies and rates with errors or limits, and what speaks against them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.derived import diffusivity_estimate
-from excidiff.inverse.estimates import estimate, is_limit, searched
+from excidiff.inverse.derived import diffusivity_estimate, over_lifetime
+from excidiff.inverse.estimates import estimate, is_limit, leaning, searched
 from excidiff.inverse.files.absorption import Absorption
 from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.blocks import UNLIKELY, structure
@@ -20,16 +21,17 @@ from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.peaks import reduce_spectra
 from excidiff.inverse.fit.quality import BAD_FIT
 from excidiff.inverse.fit.spectral import SpectralFit, fit_spectral_map
-from excidiff.inverse.fit.spectralsearch import LOST, MOST_LOST, MOST_OUT, OUT, WINGLESS
+from excidiff.inverse.fit.spectralsearch import LOST, MOST_LOST, MOST_OUT, OUT, TRAPPED, WINGLESS
 from excidiff.inverse.fit.spectrograph import field_of
 from excidiff.inverse.fit.start import FWHM
-from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.results.result import Estimate, Measurement
 from excidiff.inverse.results.wording import p_in_words
 
 BLOCKS = (8, 12)  # of places and colours, whose sums show a structure that single bins do not
 POINTLIKE = 1e-3  # as good as nothing, of a width
 ENDLESS = 1e4  # as good as endless
+LEANING = ("diffusion_length", "attempts", "disorder", "linewidth", "lorentzian", "outcoupling", "guiding_loss")
+"""Numbers of which one that is very unsure makes others unsure in another way than their curvature tells."""
 FAR = 0.15  # of the places, the dimmest and the brightest, between which the shift of the band is told
 
 
@@ -102,21 +104,25 @@ def measured_map(
 
 def _parameters(fit: SpectralFit, lifetime: Estimate, spectral_map: SpectralMap) -> dict[str, Estimate]:
     """Everything that the map tells, by the names of results."""
-    width = fit.value("width")
-    ends = (POINTLIKE * width, ENDLESS * width)
-    length = searched(fit, "diffusion_length", "fisher", natural=(0.02 * width, np.inf), ends=ends)
+    width, leant = fit.value("width"), [name for name in LEANING if name in fit.names]
+    told = partial(searched, fit, interval="fisher", others=leant)
+    length = told("diffusion_length", natural=(0.02 * width, np.inf), ends=(POINTLIKE * width, ENDLESS * width))
     found = {"diffusion_length": length, "diffusivity": diffusivity_estimate(length, lifetime), "lifetime": lifetime}
     if fit.relaxing:
         ends = (POINTLIKE * fit.band, 6.0 * fit.band)
-        attempts = searched(fit, "attempts", "fisher", natural=(2e-3, 5e4), ends=(2e-3, 5e4))
-        found["disorder"] = searched(fit, "disorder", "fisher", natural=(0.02 * fit.band, 2 * fit.band), ends=ends)
-        found["relaxation"] = per_lifetime(attempts, lifetime)
+        attempts = told("attempts", natural=(2e-3, 5e4), ends=(2e-3, 5e4))
+        found["disorder"] = told("disorder", natural=(0.02 * fit.band, 2 * fit.band), ends=ends)
+        found["relaxation"] = over_lifetime(attempts, lifetime)
         found["attempts_per_lifetime"] = attempts
-    found |= _of_light(fit, field_of(spectral_map, width)) if fit.guiding else {}
-    found |= _of_line(fit)
-    found["band_centre"] = estimate(fit, "band_centre")
+    if fit.guiding:
+        field = field_of(spectral_map, width)
+        for name, low, high in (("outcoupling", OUT / field, MOST_OUT), ("guiding_loss", LOST / field, MOST_LOST)):
+            high /= width
+            found[name] = told(name, natural=(low, high), ends=(POINTLIKE * low, 1e3 * high))
+    found |= _of_line(fit, told)
+    found["band_centre"] = leaning(fit, "band_centre", leant)
     if fit.trapped:
-        found |= {name: estimate(fit, name) for name in ("trap_band_centre", "trap_band_width", "trap_band_share")}
+        found |= {name: leaning(fit, name, leant) for name in TRAPPED}
     found["centre_x"] = estimate(fit, "centre_x")
     if fit.counts.shape[0] > 1:
         found["centre_y"] = estimate(fit, "centre_y")
@@ -126,17 +132,7 @@ def _parameters(fit: SpectralFit, lifetime: Estimate, spectral_map: SpectralMap)
     return found
 
 
-def _of_light(fit: SpectralFit, field: float) -> dict[str, Estimate]:
-    """What becomes of light guided along the film, in a `field` of that size, µm."""
-    limits = {"outcoupling": (OUT / field, MOST_OUT), "guiding_loss": (LOST / field, MOST_LOST)}
-    found = {}
-    for name, (low, most) in limits.items():
-        high = most / fit.value("width")
-        found[name] = searched(fit, name, "fisher", natural=(low, high), ends=(POINTLIKE * low, 1e3 * high))
-    return found
-
-
-def _of_line(fit: SpectralFit) -> dict[str, Estimate]:
+def _of_line(fit: SpectralFit, told: Callable[..., Estimate]) -> dict[str, Estimate]:
     """The widths of a site's line: of a Gaussian that nothing competes with, with its plain error."""
     names = ("linewidth", *LINES[fit.line])
     if len(names) == 1 and not fit.relaxing:
@@ -144,25 +140,8 @@ def _of_line(fit: SpectralFit) -> dict[str, Estimate]:
     least, found = {"linewidth": 0.02, "lorentzian": 2 * WINGLESS}, {}
     for name in names:
         natural = (least[name] * fit.band, np.inf)
-        ends = (0.05 * natural[0], 6.0 * fit.band)
-        found[name] = searched(fit, name, "fisher", natural=natural, ends=ends)
+        found[name] = told(name, natural=natural, ends=(0.05 * natural[0], 6.0 * fit.band))
     return found
-
-
-def per_lifetime(number: Estimate, lifetime: Estimate) -> Estimate:
-    """ν of ν τ, its error with that of τ; none without a lifetime, or with a limit of it only."""
-    if lifetime.value is None or lifetime.at_bound or number.value is None:
-        return Estimate(None, unit="1/ns", identifiable=False, origin="derived")
-    value = number.value / lifetime.value
-    bounds = number.interval95 or (None, None)
-    if number.stderr is None:
-        sides = tuple(None if side is None else side / lifetime.value for side in bounds)
-        return Estimate(value, None, sides, "1/ns", at_bound=number.at_bound, origin="derived")  # type: ignore[arg-type]
-    relative = float(np.hypot(number.stderr / number.value, (lifetime.stderr or 0.0) / lifetime.value))
-    more = NORMAL_95 * (lifetime.stderr or 0.0) / lifetime.value
-    low, high = (float(np.log((end or number.value) / number.value)) for end in bounds)
-    sides = (value * float(np.exp(-np.hypot(low, more))), value * float(np.exp(np.hypot(high, more))))
-    return Estimate(value, value * relative, sides, "1/ns", origin="derived")
 
 
 def judged(fit: SpectralFit) -> dict[str, Any]:

@@ -23,7 +23,6 @@ def window(share: float, count: int) -> float:
 
 
 OUTSIDE = {
-    ("image and decay", "diffusion_length"): "0.920 of the 95 % intervals, of at least 0.921: see test_gate_pulls",
     (
         "spectral map",
         "linewidth",

@@ -4,12 +4,13 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from excidiff.inverse.results.result import Estimate, FitResult, Measurement
-from excidiff.inverse.results.screen import WIDTH
+from excidiff.inverse.results.screen import WIDTH, remark
 from excidiff.inverse.results.wording import estimate_in_words, interval, p_in_words
 from excidiff.inverse.terminal import NARROW, show_result
 from excidiff.solver.solution import InputError
@@ -34,6 +35,17 @@ def test_numbers_that_are_not_finite_become_none():
     estimate = Estimate(np.float64(1.5), np.nan, (0.1, np.inf), "um")
     assert (estimate.value, estimate.stderr, estimate.interval95) == (1.5, None, (0.1, None))
     assert Estimate(np.inf, interval95=(np.nan, np.inf)).interval95 is None
+    assert Estimate(1.0, interval68=(np.nan, 2.0)).interval68 == (None, 2.0)
+
+
+def test_an_interval_of_68_percent_is_kept_and_said_where_the_error_says_something_else(tmp_path):
+    result = film()
+    wide = replace(result.parameters["diffusion_length"], interval68=(0.1, 0.9))
+    kept = replace(result, parameters={**result.parameters, "diffusion_length": wide})
+    assert FitResult.load(kept.save(tmp_path / "film.nc")).parameters["diffusion_length"].interval68 == (0.1, 0.9)
+    assert "68 %: 0.1" in remark("diffusion_length", wide)
+    even = replace(wide, interval68=(wide.value - wide.stderr, wide.value + 1.1 * wide.stderr))
+    assert "68 %" not in remark("diffusion_length", even)
 
 
 def test_saved_and_loaded_is_identical(tmp_path):

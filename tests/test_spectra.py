@@ -18,6 +18,8 @@ from excidiff.inverse.fit.lines import line
 from excidiff.inverse.fit.parameters import inner
 from excidiff.inverse.fit.peaks import reduce_spectra
 from excidiff.inverse.fit.prediction import steady_nodes
+from excidiff.inverse.results.screen import remark
+from excidiff.inverse.results.wording import lopsided
 from excidiff.solver.disorder import Disorder, cut
 
 OPTIMISED = True
@@ -230,6 +232,29 @@ def test_without_a_lifetime_a_scan_gives_lengths_and_attempts(scan):
     assert not result.parameters["relaxation"].identifiable
     assert not result.parameters["diffusivity"].identifiable
     assert any("give the lifetime" in sentence for sentence in result.verdicts)
+
+
+def test_what_leans_on_an_unsure_number_has_the_intervals_of_its_profile():
+    """A few photons tell the attempts to a third only, and the line from the disorder by them: both are lopsided."""
+    scan = collect_spectra(8, **{**FILM, "photons": 6e5})
+    asked = Experiment(spectral_map=scan, laser_fwhm=0.15 * FWHM, lifetime=4.0, model="relaxation")
+    with jax.enable_x64(True):
+        fit = asked.measured_map().fit
+        result = asked.fit()
+        line = result.parameters["linewidth"]
+        assert fit.error("attempts") > 0.3
+        assert line.stderr is not None
+        assert line.stderr < 0.1 * line.value
+        for ends, rise in ((line.interval68, 1.0), (line.interval95, 3.841)):
+            assert [fit.profiled("linewidth", np.log(end)) for end in ends] == pytest.approx([rise, rise], rel=0.01)
+    assert lopsided(line)
+    assert "68 %: " in remark("linewidth", line)
+    centre, spot = result.parameters["centre_x"], result.parameters["diffusion_length"]
+    assert centre.interval68 is None  # they do not lean on it
+    assert spot.interval68 is None
+    rate, attempts = result.parameters["relaxation"], result.parameters["attempts_per_lifetime"]
+    assert np.divide(attempts.interval95, rate.interval95) == pytest.approx([4.0, 4.0])
+    assert np.divide(attempts.interval68, rate.interval68) == pytest.approx([4.0, 4.0])
 
 
 def test_alike_spectra_need_no_relaxation():

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64
 
 NORMAL_95 = 1.959964
 RISE_TWO_SIDED = 3.841459
+RISE_68 = 1.0
 RISE_ONE_SIDED = 2.705543
 SINGULAR = 1e-9  # of the largest eigenvalue of the correlation-scaled information, below which a direction is blind
 

@@ -20,6 +20,7 @@ from excidiff.solver.solution import InputError
 
 Origin = Literal["fitted", "given", "derived"]
 ARRAYS = ("counts", "model", "variance", "mask", "response")
+INTERVALS = ("interval68", "interval95")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Estimate:
 
     `value`, `stderr` and `interval95` are in `unit` and None where the data do not determine them; a one-sided
     interval has one None. `identifiable` is False when the data cannot tell the number at all, `at_bound` True
-    when the fit ended on a bound. Numbers that are not finite become None.
+    when the fit ended on a bound. `interval68` is the 68.3 % interval where it was looked for, by a profile or draws,
+    and not just value ± stderr. Numbers that are not finite become None.
     """
 
     value: float | None
@@ -38,12 +40,15 @@ class Estimate:
     identifiable: bool = True
     at_bound: bool = False
     origin: Origin = "fitted"
+    interval68: tuple[float | None, float | None] | None = None
 
     def __post_init__(self) -> None:
-        interval = None if self.interval95 is None else tuple(_finite(bound) for bound in self.interval95)
         object.__setattr__(self, "value", _finite(self.value))
         object.__setattr__(self, "stderr", _finite(self.stderr))
-        object.__setattr__(self, "interval95", None if interval == (None, None) else interval)
+        for name in INTERVALS:
+            given = getattr(self, name)
+            interval = None if given is None else tuple(_finite(bound) for bound in given)
+            object.__setattr__(self, name, None if interval == (None, None) else interval)
         object.__setattr__(self, "identifiable", bool(self.identifiable))
         object.__setattr__(self, "at_bound", bool(self.at_bound))
 
@@ -261,16 +266,16 @@ def _finite(value: Any) -> float | None:
 def _parameters_to_dict(parameters: Mapping[str, Estimate]) -> dict[str, Any]:
     def entry(estimate: Estimate) -> dict[str, Any]:
         document = {name.name: getattr(estimate, name.name) for name in fields(Estimate)}
-        document["interval95"] = None if estimate.interval95 is None else list(estimate.interval95)
-        return document
+        sides = {name: document[name] for name in INTERVALS}
+        return document | {name: None if side is None else list(side) for name, side in sides.items()}
 
     return {name: entry(estimate) for name, estimate in parameters.items()}
 
 
 def _parameters_from_dict(document: Mapping[str, Any]) -> dict[str, Estimate]:
     def estimate(entry: Mapping[str, Any]) -> Estimate:
-        interval = entry["interval95"]
-        return Estimate(**{**entry, "interval95": None if interval is None else tuple(interval)})
+        sides = {name: entry.get(name) for name in INTERVALS}
+        return Estimate(**{**entry, **{name: None if side is None else tuple(side) for name, side in sides.items()}})
 
     return {name: estimate(entry) for name, entry in document.items()}
 

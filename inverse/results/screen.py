@@ -14,6 +14,7 @@ from excidiff.inverse.results.wording import (
     interval,
     label,
     limit,
+    lopsided,
     origin_for_people,
     p_in_words,
     with_unit,
@@ -68,6 +69,8 @@ def remark(name: str, entry: Any) -> str:
         parts.append(origin_for_people(entry.origin))
     if entry.at_bound:
         parts.append("at its bound")
+    if lopsided(entry) and (inner := interval(entry.interval68, entry.stderr)):
+        parts.append(f"68 %: {inner}")
     if bounds := interval(entry.interval95, entry.stderr):
         parts.append(f"95 %: {bounds}")
     return ", ".join(part for part in parts if part)

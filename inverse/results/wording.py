@@ -44,6 +44,7 @@ _UNITS = {
     "photons/bin": "photons/bin",
 }
 
+LOPSIDED = 1.25  # ratio of an interval's end to the error beyond which the interval is said, too
 _SMALL = 1e-3  # numbers below it are written with a power of ten
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -163,6 +164,14 @@ def interval(bounds: tuple[float | None, float | None] | None, stderr: float | N
     exponent = math.floor(math.log10(size))
     first, last = (digits(bound / 10.0**exponent, width / 10.0**exponent)[0] for bound in (low, high))
     return f"({first} to {last}) × {_power(exponent)}"
+
+
+def lopsided(entry: Any) -> bool:
+    """Whether value ± error says something else than the 68 % interval: an end is more than a quarter off."""
+    if entry.interval68 is None or entry.value is None or not entry.stderr:
+        return False
+    away = [None if end is None else abs(end - entry.value) / entry.stderr for end in entry.interval68]
+    return any(far is None or not 1 / LOPSIDED < far < LOPSIDED for far in away)
 
 
 def _power(exponent: int) -> str:
