@@ -8,6 +8,8 @@ import numpy as np
 
 from benchmarks import simulated
 from excidiff.inverse.files.data import Camera, Image
+from excidiff.inverse.fit.detector import Detector
+from excidiff.inverse.fit.likelihood import goodness
 from excidiff.inverse.fit.prediction import pixel_edges
 from excidiff.inverse.maps import measure_map
 from excidiff.solver import Grid
@@ -52,8 +54,10 @@ class PatchyFilm:
         lit = found.dose >= 0.1
         return float(np.linalg.norm((found.value - self.rate)[lit]) / np.linalg.norm(self.rate[lit]))
 
-    def images(self, seed: int) -> list[Image]:
-        """Poisson counts of finite volumes a quarter of a pixel wide (0.2 σ of the laser), walls 2.8 µm (6 L) away."""
+    @cached_property
+    def light(self) -> np.ndarray:
+        """Photons expected of each image: finite volumes a quarter of a pixel wide (0.2 σ of the laser), walls 2.8 µm
+        (6 L) away."""
         fine, margin = 4, int(np.ceil(2.8 / self.pixel))
         grid = Grid((fine * (self.count + 2 * margin),) * 2, self.pixel / fine)
         rate = simulated.patches(grid, self.film, list(map(list, self.discs)), finer=4)
@@ -65,17 +69,21 @@ class PatchyFilm:
             "excitons_per_spot": self.excitons,
             "background_per_pixel": self.background,
         }
-        random, pixels = np.random.default_rng(seed), np.asarray(pixel_edges(self.count, self.pixel))
-        camera = Camera(gain_known=True, saturation=np.inf)
+        pixels = np.asarray(pixel_edges(self.count, self.pixel))
+        return np.array([simulated.patched(truth, rate, grid, place, pixels) for place in self.positions])
+
+    def images(self, seed: int) -> list[Image]:
+        """Poisson counts of that light."""
+        random, camera = np.random.default_rng(seed), Camera(gain_known=True, saturation=np.inf)
         return [
-            Image(
-                random.poisson(simulated.patched(truth, rate, grid, place, pixels)).astype(float),
-                pixel_size=self.pixel,
-                camera=camera,
-                file=f"spot {number}",
-            )
-            for number, place in enumerate(self.positions)
+            Image(random.poisson(light).astype(float), pixel_size=self.pixel, camera=camera, file=f"spot {number}")
+            for number, light in enumerate(self.light)
         ]
+
+    def chance(self, images: list[Image]) -> float:
+        """z of the deviance of these counts about the true light: what the noise of them did."""
+        counts = np.array([image.counts for image in images])
+        return goodness(counts.ravel(), self.light.ravel(), Detector(), fitted=0).z
 
     def measure(self, images: list[Image], **change):
         """The map found from images of this film."""

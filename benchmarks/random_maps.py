@@ -124,7 +124,8 @@ def discs(random: np.random.Generator, fewest: int = 0) -> tuple[Disc, ...]:
 
 
 def patches(seed: int) -> dict:
-    """A trapping rate from images of 16 spots; beside it the errors at a quarter and four times the chosen strength."""
+    """A trapping rate from images of 16 spots; beside it the errors at a quarter and four times the chosen strength,
+    and z of the same counts about the true light."""
     random = np.random.default_rng([55, seed])
     film = PatchyFilm(discs(random), excitons=float(np.exp(random.uniform(np.log(2e4), np.log(2e5)))),
                       film=float(random.uniform(0.0, 0.15)), background=float(random.uniform(0.1, 1.0)))  # fmt: skip
@@ -134,7 +135,8 @@ def patches(seed: int) -> dict:
     asked = (found.dose >= 0.1) & film.away_from_edges(0.1)
     others = [film.error(other) for other in held]  # not a number where a cell that is lit is undetermined
     told = judged(found, film.rate, found.dose >= 0.1, asked)
-    return told | {"held": [rounded(one) if np.isfinite(one) else None for one in others]}
+    held = [rounded(one) if np.isfinite(one) else None for one in others]
+    return told | {"held": held, "chance": rounded(film.chance(images))}
 
 
 def scan(name: str, seed: int) -> dict:
