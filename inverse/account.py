@@ -7,8 +7,8 @@ import numpy as np
 from excidiff.inverse.checks import gate_pairs
 from excidiff.inverse.files.decays import Response
 
-PLAIN = ("laser_fwhm", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "noise", "background",
-         "interval")  # fmt: skip
+PLAIN = ("laser_fwhm", "psf_fwhm", "laser_wavelength", "emission_wavelength", "magnification_error", "lifetime",
+         "noise", "background", "interval")  # fmt: skip
 CAMERA = ("gain", "offset", "read_noise", "excess_noise", "gain_known")
 
 

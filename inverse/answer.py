@@ -13,10 +13,11 @@ from excidiff.inverse.batch import (
     overall_goodness,
     scatter_of,
 )
-from excidiff.inverse.derived import diffusivity_estimate, laser_measurement, width_estimate
+from excidiff.inverse.derived import diffusivity_estimate, imaged_width, laser_measurement, width_estimate
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.decays import Decay, Response
 from excidiff.inverse.fit.film import ON_LANDSCAPE, UNIFORM
+from excidiff.inverse.fit.magnification import magnified
 from excidiff.inverse.fit.optics import Optics
 from excidiff.inverse.lifetimes import MeasuredDecay, agreement, common_lifetime, lifetimes_in_words
 from excidiff.inverse.results.result import Estimate, FitResult
@@ -26,8 +27,9 @@ OF_DECAY = {"background": "background", "shift": "irf_shift", "scatter": "scatte
 METHODS = (
     "Each image was fitted with {model}, by the maximum of the {noise} likelihood (Fisher "
     "scoring). {optics} Errors are from the expected information at the optimum, with the error of the spot's width "
-    "included; 95 % intervals {interval}. The deviance is held against its exact expectation under the noise law. The "
-    "deconvolved length is that of a Gaussian fitted by least squares, less the width of the laser's spot in squares."
+    "included{scale}; 95 % intervals {interval}. The deviance is held against its exact expectation under the noise "
+    "law. The deconvolved length is that of a Gaussian fitted by least squares, less the width of the laser's spot in "
+    "squares."
 )
 DECAYS = (
     "Decays were fitted with {model} by the maximum of the {noise} likelihood, integrated over each bin{period}, "
@@ -67,13 +69,13 @@ def answer_images(
     for place, name, reason in sorted(asked.unreadable):
         images.insert(place, failed(name, reason))
     measurements = (*images, *(found.measurement for found in decays))
-    laser = None if optics.laser is None else laser_measurement(optics.laser)
+    laser = None if optics.laser is None else laser_measurement(optics.laser, optics)
     if not batch.measured:
         reasons = tuple(say.on_images(images, 0))
         return FitResult("failed", _model(asked), reasons, optics.warnings, measurements=measurements,
                          laser=laser, settings=settings, methods=_methods(asked, optics, decays))  # fmt: skip
     length, chi2 = mean_length(batch, optics)
-    deconvolved = mean_deconvolved(batch, optics.width)
+    deconvolved = mean_deconvolved(batch, optics)
     parameters = _parameters(asked, batch, length, deconvolved, lifetime, optics)
     spoken = [
         *say.on_images(images, len(batch.averaged)),
@@ -100,7 +102,7 @@ def answer_images(
         scatter=scatter_of(batch.averaged),
         goodness=overall_goodness([m.measurement for m in (*batch.averaged, *decays)]),
         laser=laser,
-        correlations=_correlations(batch, parameters),
+        correlations=_correlations(batch, parameters, optics),
         settings=settings,
         methods=_methods(asked, optics, decays, limited=limited),
     )
@@ -137,19 +139,21 @@ def _parameters(asked: Asked, batch, length, deconvolved, lifetime, optics) -> d
     if not asked.slit:
         found["deconvolved_length"] = deconvolved
     seen = "laser_image_fwhm" if optics.laser is not None and optics.psf is None else "laser_fwhm"
-    found[seen] = width_estimate(optics.source, "fitted" if optics.laser else "given")
-    if optics.psf is not None:
-        found["psf_fwhm"] = width_estimate(optics.psf, "fitted" if optics.psf_image else "given")
+    parts = {seen: (optics.source, optics.laser), "psf_fwhm": (optics.psf, optics.psf_image)}
+    for name, (width, image) in parts.items():
+        if width is not None:
+            whole = width if image is None else imaged_width(width, optics)
+            found[name] = width_estimate(whole, "given" if image is None else "fitted")
     if len(batch.measurements) == 1:
         found |= {name: first[name] for name in ("centre_x", "centre_y", "amplitude", "background")}
     return found
 
 
-def _correlations(batch: Batch, parameters: dict[str, Estimate]) -> dict[str, dict[str, float]]:
+def _correlations(batch: Batch, parameters: dict[str, Estimate], optics: Optics) -> dict[str, dict[str, float]]:
     """Of one image, or the gates of one movie, those of its fit, and of D = L²/τ; many images have no one fit."""
     if len(batch.measurements) != 1:
         return {}
-    fit = batch.averaged[0].fit
+    fit = magnified(batch.averaged[0].fit, optics)
     found = fit.correlation({name: name for name in fit.names if name in parameters})
     length, lifetime, diffusivity = (parameters[name] for name in ("diffusion_length", "lifetime", "diffusivity"))
     if "diffusion_length" not in found or not (length.stderr and lifetime.stderr and diffusivity.stderr):
@@ -191,7 +195,9 @@ def _methods(asked: Asked, optics: Optics, decays: Sequence[MeasuredDecay], *, l
         interval = "of each image's diffusion length are from its profile likelihood, others symmetric in log L"
     model = UNIFORM if asked.uniform else ON_LANDSCAPE
     noise = "Poisson" if asked.noise == "poisson" else "Gaussian"
-    own = METHODS.format(model=model, noise=noise, optics=told, interval=interval)
+    error = optics.magnification_error
+    scale = f" and that of the magnification, {100 * error:.2g} %, counted once for all images" if error else ""
+    own = METHODS.format(model=model, noise=noise, optics=told, interval=interval, scale=scale)
     return f"{own} {_methods_of_decays(decays)}" if decays else own
 
 

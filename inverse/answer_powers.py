@@ -113,7 +113,7 @@ def answer_series(
         parameters["laser_fwhm"] = width_estimate(optics.source, "fitted" if optics.laser else "given")
         if optics.psf is not None:
             parameters["psf_fwhm"] = width_estimate(optics.psf, "fitted" if optics.psf_image else "given")
-    laser = None if optics is None or optics.laser is None else laser_measurement(optics.laser)
+    laser = None if optics is None or optics.laser is None else laser_measurement(optics.laser, optics)
     scale = SCALES[found.series.scale]
     started = ", and from a start that was given" if settings.get("starts") else ", without start values"
     return FitResult(

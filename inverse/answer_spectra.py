@@ -93,7 +93,7 @@ def answer_map(
         parameters=parameters,
         measurements=measurements,
         goodness=overall_goodness(measurements),
-        laser=None if optics.laser is None else laser_measurement(optics.laser),
+        laser=None if optics.laser is None else laser_measurement(optics.laser, optics),
         correlations=found.fit.correlation(
             {name: {"attempts": "attempts_per_lifetime"}.get(name, name) for name in found.fit.names if name != "width"}
         ),

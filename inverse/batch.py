@@ -9,7 +9,8 @@ from jaxtyping import Float64
 
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.landscape import Landscape
-from excidiff.inverse.fit.optics import Given, Optics
+from excidiff.inverse.fit.magnification import added
+from excidiff.inverse.fit.optics import Optics
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.uncertainty import NORMAL_95, chi2_tail, weighted_mean
 from excidiff.inverse.measure import Measured, measure
@@ -81,7 +82,7 @@ def mean_length(batch: Batch, optics: Optics) -> tuple[Estimate, float | None]:
     if len(measured) == 1 or any(m.length.stderr is None for m in measured):
         return measured[0].length, None
     lengths = np.array([m.length.value for m in measured], float)
-    variances = (np.array([m.length.stderr for m in measured], float) / lengths) ** 2
+    variances = np.array([m.fit.error("diffusion_length") ** 2 for m in measured])
     shared = np.stack([_shared(m, optics, m.fit.response[_length(m)]) for m in measured])
     precision = optics.known.precision
     common = weighted_mean(np.log(lengths), variances, shared, precision)
@@ -95,6 +96,8 @@ def mean_length(batch: Batch, optics: Optics) -> tuple[Estimate, float | None]:
     value, relative = float(np.exp(common.value)), common.stderr
     if chi2_tail(common.chi2, len(measured) - 1) < DISAGREE:
         value, relative = _scattered_mean(lengths, variances, shared @ precision @ shared.T)
+    follow = float(common.weights @ (shared @ precision)[:, optics.known.names.index("width")])
+    relative = sqrt(relative**2 + added(optics, follow))
     span = float(np.exp(NORMAL_95 * relative))
     return Estimate(value, value * relative, (value / span, value * span), "um"), common.chi2
 
@@ -115,17 +118,19 @@ def _scattered_mean(values, variances, common) -> tuple[float, float]:
     return float(weights @ values), float(np.sqrt(weights @ (common + np.diag(own)) @ weights))
 
 
-def mean_deconvolved(batch: Batch, laser: Given) -> Estimate:
+def mean_deconvolved(batch: Batch, optics: Optics) -> Estimate:
     """The weighted mean of the deconvolved lengths; the laser's width is common to all: dd_i/dw = −w/d_i."""
     found = [m.measurement.parameters["deconvolved_length"] for m in batch.averaged]
     found = [one for one in found if one.value is not None and one.stderr]
     if len(found) < 2:
         return found[0] if found else Estimate(None, unit="um", identifiable=False, origin="derived")
-    values = np.array([one.value for one in found], float)
-    variances = np.array([one.stderr for one in found], float) ** 2
+    values, laser = np.array([one.value for one in found], float), optics.width
+    scale = [value**2 * added(optics, -((laser.value / value) ** 2)) for value in values]
+    variances = np.array([one.stderr for one in found], float) ** 2 - scale
     mean = weighted_mean(values, variances, (-laser.value / values * laser.stderr)[:, None], np.ones((1, 1)))
-    span = NORMAL_95 * mean.stderr
-    return Estimate(mean.value, mean.stderr, (mean.value - span, mean.value + span), "um", origin="derived")
+    stderr = sqrt(mean.stderr**2 + mean.value**2 * added(optics, -((laser.value / mean.value) ** 2)))
+    span = NORMAL_95 * stderr
+    return Estimate(mean.value, stderr, (mean.value - span, mean.value + span), "um", origin="derived")
 
 
 def scatter_of(measured: Sequence[Measured]) -> dict[str, dict[str, float | int | None]]:

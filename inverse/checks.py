@@ -15,19 +15,22 @@ from excidiff.inverse.options import MODELS
 from excidiff.solver.solution import InputError
 
 OF_IMAGES: dict[str, Any] = {
-    **dict.fromkeys(("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "landscape",
-                     "temperature", "gates", "lifetime")),
+    **dict.fromkeys(("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength",
+                     "magnification_error", "landscape", "temperature", "gates", "lifetime")),
     "noise": "poisson", "fixed": {}, "bounds": {}, "starts": {}, "priors": {}, "tied": (), "background": "fit",
     "interval": "fisher",
 }  # fmt: skip
 """What is said of images only, and its defaults."""
 OF_MAPS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "temperature", "lifetime", "fixed", "bounds", "starts", "priors")
 """What of it is said of spectral maps, too."""
-BESIDE = ("laser_wavelength", "emission_wavelength", "noise", "tied", "background")
+BESIDE = ("laser_wavelength", "emission_wavelength", "magnification_error", "noise", "tied", "background")
 """What is said of the images beside a spectral map."""
 OF_SERIES = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "fixed",
              "bounds", "starts", "priors")  # fmt: skip
 """And what of fluence series."""
+
+WORST = 0.2
+"""Error of the pixel size beyond which lengths are not known to first order in it."""
 
 UNSEEN = (
     "light alone does not tell energies. A place is bright where excitons gather in a valley, but as well where they "
@@ -141,6 +144,41 @@ def _check_both(experiment: Any) -> None:
             f"{' and '.join(unclear)} fixed, bounded, started or known beforehand: images and spectral map each have "
             "one, and the length is what both are asked for; say it of either alone, and fit the two apart"
         )
+
+
+def check_optics(experiment: Any) -> None:
+    """The laser and the PSF of images, their colours, and the magnification."""
+    if (experiment.laser is None) == (experiment.laser_fwhm is None):
+        raise InputError("give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=)")
+    if experiment.psf is not None and experiment.psf_fwhm is not None:
+        raise InputError("give the PSF either as an image (psf=) or by its FWHM (psf_fwhm=), not both")
+    if (experiment.laser_wavelength is None) != (experiment.emission_wavelength is None):
+        raise InputError("give both wavelengths, of laser and emission, or neither: only their ratio is used")
+    _check_magnification(experiment)
+    for name in ("laser_fwhm", "psf_fwhm", "lifetime", "laser_wavelength", "emission_wavelength"):
+        if name.endswith("wavelength") and isinstance(getattr(experiment, name), tuple | list):
+            raise InputError(f"{name} = {getattr(experiment, name)!r}; give one number in µm, without an error")
+        given_number(getattr(experiment, name), name)
+
+
+def _check_magnification(experiment: Any) -> None:
+    """The error of the pixel size, and what cannot carry it on."""
+    error = experiment.magnification_error
+    if error is None:
+        return
+    if not (np.isfinite(error) and 0 <= error <= WORST):
+        raise InputError(
+            f"magnification_error = {error!r}; give the relative error of the pixel size, such as 0.01, up to {WORST:g}"
+        )
+    cannot = {
+        "a landscape, whose pixels are as wrong as the image's": experiment.landscape is not None,
+        f"intervals from draws (interval = {experiment.interval!r})": experiment.intervals.random,
+        "a spectral map whose laser is known from an image": experiment.spectral_map is not None
+        and experiment.laser is not None,
+    }
+    for what, asked in cannot.items():
+        if asked and error:
+            raise InputError(f"magnification_error with {what}: it is not carried on there; leave it out, or the other")
 
 
 def given_number(number: float | tuple[float, float] | None, name: str) -> Given | None:

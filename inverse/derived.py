@@ -1,9 +1,11 @@
 """Numbers beside the fitted length: the diffusivity it gives with a lifetime, widths and the laser's own image."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from excidiff.inverse.estimates import estimates
-from excidiff.inverse.fit.optics import Calibration, Given
+from excidiff.inverse.fit.optics import Calibration, Given, Optics
 from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.measure import pictures, window
@@ -60,11 +62,17 @@ def over_lifetime(number: Estimate, lifetime: Estimate, *, power: int = 1, unit:
     return Estimate(value, error, wide, unit, origin="derived", interval68=inner)
 
 
-def laser_measurement(laser: Calibration) -> Measurement:
+def imaged_width(width: Given, optics: Optics) -> Given:
+    """A width that an image gave, µm, with the error of the magnification."""
+    return replace(width, stderr=float(np.hypot(width.stderr, width.value * optics.magnification_error)))
+
+
+def laser_measurement(laser: Calibration, optics: Optics) -> Measurement:
     """The laser's image as a measurement of its own."""
     fit = laser.fit
     width = fit.value("width") * FWHM
-    error, span = fit.error("width"), float(np.exp(NORMAL_95 * fit.error("width")))
+    error = float(np.hypot(fit.error("width"), optics.magnification_error))
+    span = float(np.exp(NORMAL_95 * error))
     seen = Estimate(width, width * error, (width / span, width * span), "um")
     return Measurement(
         kind="laser",

@@ -13,7 +13,7 @@ from excidiff.inverse.answer import Asked, answer_decays, answer_images
 from excidiff.inverse.answer_powers import answer_series, fit_powers
 from excidiff.inverse.answer_spectra import answer_map, collection_known
 from excidiff.inverse.batch import Batch, Progress, measure_all
-from excidiff.inverse.checks import check_map, check_model, check_series, gate_pairs, given_number, said
+from excidiff.inverse.checks import check_map, check_model, check_optics, check_series, gate_pairs, given_number, said
 from excidiff.inverse.derived import lifetime_estimate
 from excidiff.inverse.drawn import draw_decays, draw_images, draw_map, draw_series, finished, with_diffusivity
 from excidiff.inverse.files.absorption import Absorption
@@ -61,6 +61,7 @@ class Experiment:
     laser: an image of the laser through the same optics; or laser_fwhm: its FWHM at the sample (µm).
     psf: an image of a point, or psf_fwhm (µm), both at the colour of the emission.
     laser_wavelength, emission_wavelength: µm; the PSF of the laser is narrower by their ratio.
+    magnification_error: relative standard error of the pixel size, common to all images, those of laser and PSF too.
     landscape: the energy U in meV of a film that is not flat, a map from `read_map` or an array of the image's shape,
     centred on the image; temperature: K (295 if not given). It needs the laser's width at the sample: laser_fwhm, or
     a laser image and the PSF.
@@ -92,6 +93,7 @@ class Experiment:
     psf_fwhm: Number | None = None
     laser_wavelength: float | None = None
     emission_wavelength: float | None = None
+    magnification_error: float | None = None
     lifetime: Number | None = None
     landscape: Map | np.ndarray | None = None
     temperature: float | None = None
@@ -121,21 +123,12 @@ class Experiment:
         self._check_decays()
         if not self.images:
             return
-        if (self.laser is None) == (self.laser_fwhm is None):
-            raise InputError("give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=)")
-        if self.psf is not None and self.psf_fwhm is not None:
-            raise InputError("give the PSF either as an image (psf=) or by its FWHM (psf_fwhm=), not both")
-        if (self.laser_wavelength is None) != (self.emission_wavelength is None):
-            raise InputError("give both wavelengths, of laser and emission, or neither: only their ratio is used")
+        check_optics(self)
         if self.noise not in ("poisson", "gaussian"):
             raise InputError(f"noise = {self.noise!r}; choose one of poisson, gaussian")
         for image in self._all_images():
             _ = image.spacing
             check_same_pixels(image, self.images[0])
-        for name in ("laser_fwhm", "psf_fwhm", "lifetime", "laser_wavelength", "emission_wavelength"):
-            if name.endswith("wavelength") and isinstance(getattr(self, name), tuple | list):
-                raise InputError(f"{name} = {getattr(self, name)!r}; give one number in µm, without an error")
-            given_number(getattr(self, name), name)
         if len({image.uncertainty is None for image in self.images}) > 1:
             raise InputError("some images carry an uncertainty and others do not: fit the two kinds apart")
         if self.tied and self.laser is None:
@@ -285,6 +278,7 @@ class Experiment:
             wavelength_ratio=ratio,
             noise=self.noise,
             tied=tuple(self.tied),
+            magnification_error=self.magnification_error or 0.0,
         )
 
     def _fit_map(self, optics, lifetime, decays, told, progress: Progress | None) -> FitResult:

@@ -18,6 +18,7 @@ from excidiff.inverse.files.readers import ImageOptions, Map, Unreadable, read_b
 from excidiff.inverse.files.region import region_slices
 from excidiff.inverse.files.spectra import read_spectral_map
 from excidiff.inverse.files.streak import has_spectra_in_time, read_streak
+from excidiff.inverse.files.units import parse_quantity
 from excidiff.inverse.machine import environment
 from excidiff.inverse.options import (
     IN_TIME,
@@ -29,7 +30,6 @@ from excidiff.inverse.options import (
     number,
     prior_of,
     quantity,
-    quantity_of,
     region,
     whole,
 )
@@ -170,7 +170,7 @@ def _powers(settings: FitSettings) -> dict[str, Any]:
     if len(densities["image"]) == len(found):
         for place, _ in reversed(lost):
             del densities["image"][place]
-    exposure = None if settings.exposure is None else quantity_of("--exposure", settings.exposure, "time")
+    exposure = None if settings.exposure is None else parse_quantity(settings.exposure, "time", name="--exposure")
     series = FluenceSeries(
         images=images,
         image_densities=densities["image"],
@@ -262,7 +262,7 @@ def _bands(path: str, settings: FitSettings, irf: Response | float | None, perio
 def _time(settings: FitSettings, name: str) -> float | None:
     """One of the options of `IN_TIME`, ns."""
     text = getattr(settings, name)
-    return None if text is None else quantity_of("--" + name.replace("_", "-"), text, IN_TIME[name])
+    return None if text is None else parse_quantity(text, IN_TIME[name], name="--" + name.replace("_", "-"))
 
 
 def image_options(settings: FitSettings) -> ImageOptions:

@@ -13,7 +13,8 @@ from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.film import fit_landscape
 from excidiff.inverse.fit.gated import fit_by_length, fit_gated
 from excidiff.inverse.fit.landscape import Landscape
-from excidiff.inverse.fit.optics import Given, Optics
+from excidiff.inverse.fit.magnification import added, magnified
+from excidiff.inverse.fit.optics import Optics
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.quality import Tension, at_odds, goodness_of, misfit, off_decay, suspected_gain, tension
 from excidiff.inverse.fit.rescale import with_gain
@@ -70,12 +71,12 @@ def measure(
     notes += told
     reason = misfit(fit, found) or at_odds(fit, optics.known) or off_decay(fit, optics.known) or _held(fit, constraints)
     if gates is None:
-        parameters = estimates(fit, interval)
+        parameters = estimates(magnified(fit, optics), interval)
     else:
         again = partial(fit_by_length, images, fit, optics.known, constraints, noise, gates)
-        parameters = of_gates(fit, gates, interval, again)
+        parameters = of_gates(magnified(fit, optics), gates, interval, lambda: magnified(again(), optics))
     parameters |= {name: _moved(parameters[name], by) for name, by in zip(("centre_x", "centre_y"), place, strict=True)}
-    parameters["deconvolved_length"] = deconvolved_length(gaussian, fit, optics.width, images[0].spacing)
+    parameters["deconvolved_length"] = deconvolved_length(gaussian, fit, optics, images[0].spacing)
     measurement = Measurement(
         kind="image",
         file=images[0].name if gates is None else f"{images[0].file} ({len(images)} gates)",
@@ -131,20 +132,21 @@ def _moved(entry: Estimate, by: float) -> Estimate:
     return replace(entry, value=value, interval95=ends)  # type: ignore[arg-type]
 
 
-def deconvolved_length(gaussian: SpotFit, fit: SpotFit, laser: Given, size: tuple[float, float]) -> Estimate:
+def deconvolved_length(gaussian: SpotFit, fit: SpotFit, optics: Optics, size: tuple[float, float]) -> Estimate:
     """√(FWHM² − FWHM_laser²)/2.3548 = √(w² − s²) from the least-squares Gaussian of the image; error by propagation.
 
     The error of w is that of least squares under the fitted model's variances. Of the light through a slit, an image
     of one row, there is none.
     """
-    width = gaussian.value("width")
+    width, laser = gaussian.value("width"), optics.width
     square = width**2 - laser.value**2
     if square <= 0 or gaussian.used.shape[1] == 1:
         return Estimate(None, unit="um", identifiable=False, origin="derived")
     value = float(np.sqrt(square))
-    stderr = (
-        float(np.hypot(width * width * _least_squares_error(gaussian, fit, size), laser.value * laser.stderr)) / value
-    )
+    stderr = width * width * _least_squares_error(gaussian, fit, size) / value
+    follow = -(laser.value**2) / square
+    relative = (follow * laser.stderr / laser.value) ** 2 + added(optics, follow)
+    stderr = float(np.hypot(stderr, value * np.sqrt(relative)))
     return Estimate(value, stderr, (value - NORMAL_95 * stderr, value + NORMAL_95 * stderr), "um", origin="derived")
 
 

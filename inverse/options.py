@@ -16,6 +16,7 @@ QUANTITIES = {
     "lifetime": "lifetime",
     "temperature": "temperature",
     "collection_fwhm": "fwhm",
+    "magnification_error": "dimensionless",
 }
 Model = Literal[
     "free", "mixture", "relaxation", "reabsorption", "landscape", "annihilation", "traps", "saturable traps"
@@ -36,7 +37,7 @@ OPTICS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emissio
 OF_POWERS = ("images", "image_density", "decay_density", "irf", "period", *OF_SERIES, *OF_DRAWS)
 OF_SPECTRA = ("spectral_map", "collection_fwhm", "line", "absorption", "step", "slit", "wavelengths", "places",
               "uncertainty", "temperature", "irf", "period", "interval", "draws", "seed")  # fmt: skip
-BESIDE = ("images", "noise", "background", "tie")  # a spectral map
+BESIDE = ("images", "noise", "background", "tie", "magnification_error")  # a spectral map
 OF_CAMERA = ("pixel_size", "gain", "offset", "read_noise", "excess_noise", "dark", "flat", "mask", "region",
              "saturation")  # fmt: skip
 WITH_ERROR = ("laser_fwhm", "psf_fwhm", "collection_fwhm", "lifetime")  # whose errors are carried on
@@ -101,6 +102,7 @@ OPTIONS = {
         ("psf", "FILE", "image of a point at the emission's colour"),
         ("laser-wavelength", "LENGTH", "with the emission's: how much wider the emission is blurred"),
         ("emission-wavelength", "LENGTH", "see --laser-wavelength"),
+        ("magnification-error", "PERCENT", 'of the pixel size, common to all images, such as "1 %"'),
     ),
     "the film": (
         ("lifetime", "TIME", 'such as "5 ns" or "(5.0 ± 0.1) ns"; gives the diffusivity'),
@@ -249,11 +251,6 @@ def density(option: str, text: str) -> tuple[float, float]:
     value, error, unit = parts
     one = parse_quantity(f"1 {unit}", "density", name=option)
     return one * float(value), one * float(error)
-
-
-def quantity_of(option: str, text: str, kind: str) -> float:
-    """An option with a unit and without an error, in house units."""
-    return parse_quantity(text, kind, name=option)
 
 
 def whole(option: str, text: str) -> int:

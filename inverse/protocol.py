@@ -6,6 +6,7 @@
     [optics]
     psf_fwhm = "180 nm"
     pixel_size = "50 nm"
+    magnification_error = "1 %"           # of the pixel size, if it is worth counting
     [[image]]
     file = "spot_*.tif"
     [[decay]]
@@ -33,7 +34,7 @@ from excidiff.solver.solution import InputError
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "excitation": ("laser", "laser_fwhm", "laser_wavelength", "period", "pulse", "exposure"),
-    "optics": ("psf", "psf_fwhm", "emission_wavelength", "pixel_size"),
+    "optics": ("psf", "psf_fwhm", "emission_wavelength", "pixel_size", "magnification_error"),
     "camera": ("gain", "offset", "read_noise", "excess_noise", "dark", "flat", "mask", "region", "saturation"),
     "film": ("landscape", "temperature", "absorption"),
     "detection": ("background", "noise", "scale"),

@@ -68,6 +68,7 @@ class FitSettings:
     psf_fwhm: str | None = None
     laser_wavelength: str | None = None
     emission_wavelength: str | None = None
+    magnification_error: str | None = None
     pixel_size: str | None = None
     lifetime: str | None = None
     landscape: str | None = None

@@ -45,7 +45,11 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False)
 class Optics:
-    """The width of laser ⊗ PSF at the colour of the emission as `known`; the parts it came from, in µm FWHM."""
+    """The width of laser ⊗ PSF at the colour of the emission as `known`; the parts it came from, in µm FWHM.
+
+    magnification_error: relative, of the pixel size; told: the share of log s that comes from widths told in µm, whose
+    error in pixels it is as well. It is in `known`, not in the parts.
+    """
 
     known: Known
     source: Given
@@ -54,6 +58,8 @@ class Optics:
     psf_image: Calibration | None
     wavelength_ratio: float
     warnings: tuple[str, ...] = field(default=())
+    magnification_error: float = 0.0
+    told: float = 0.0
 
     @property
     def width(self) -> Given:
@@ -71,8 +77,11 @@ def resolve_optics(
     wavelength_ratio: float = 1.0,
     noise: str = "poisson",
     tied: tuple[str, ...] = (),
+    magnification_error: float = 0.0,
 ) -> Optics:
     """Find s from what was given; `tied` names centres that the laser image shares with the others.
+
+    magnification_error: relative standard error of the pixel size of all images.
 
     Raises InputError if the laser image is no wider than the PSF.
     """
@@ -100,7 +109,13 @@ def resolve_optics(
         if found is not None:
             warnings += [text for text in (found.note, found.reason and f"{found.image.name}: {found.reason}.") if text]
     known = _known(squares, laser_image, tied)
-    return Optics(known, source, blur, laser_image, psf_image, wavelength_ratio, tuple(warnings))
+    imaged = [one is not None for one in (laser_image, psf_image)]
+    shares = _shares(squares)
+    told = float(sum(share for share, seen in zip(shares, imaged, strict=False) if not seen))
+    known.covariance[0, 0] += (told * magnification_error) ** 2
+    return Optics(
+        known, source, blur, laser_image, psf_image, wavelength_ratio, tuple(warnings), magnification_error, told
+    )
 
 
 def calibrate(image: Image, noise: str, what: str) -> Calibration:
@@ -143,10 +158,15 @@ def _source(seen: Given, blur: Given, ratio: float, name: str) -> Given:
     return Given(value, float(error))
 
 
+def _shares(squares: list[tuple[Given, float]]) -> list[float]:
+    """Of each in the sum, which is how log s follows the logarithm of each."""
+    parts = [factor * given.value**2 for given, factor in squares]
+    return [part / sum(parts) for part in parts]
+
+
 def _known(squares: list[tuple[Given, float]], laser: Calibration | None, tied: tuple[str, ...]) -> Known:
     """log s from a sum of squared FWHMs with factors; its covariance with the tied centres of the laser image."""
-    total = sum(factor * given.value**2 for given, factor in squares)
-    shares = [factor * given.value**2 / total for given, factor in squares]
+    total, shares = sum(factor * given.value**2 for given, factor in squares), _shares(squares)
     errors = [share * given.stderr / given.value for share, (given, _) in zip(shares, squares, strict=True)]
     names = ("width", *tied)
     mean, covariance = np.zeros(len(names)), np.zeros((len(names), len(names)))
