@@ -26,6 +26,9 @@ temperature of [film]. A raster scan stands in for images, their optics and thei
     collection_fwhm = "400 nm"                # of a detector that moves with the laser; else all light is collected
     gain = 1                                  # and offset, uncertainty, photons, mask, column, channel, time_unit
 
+Its file may hold a spectrum for each position, as arrays with axes do: energy is then the centre of the band, intensity
+the light within it, of all `wavelengths` and `places` or those that are given.
+
 The other tables are those of `protocol`: [camera] of images, and [detection] background.
 """
 
@@ -60,7 +63,7 @@ OF_IMAGES = ("images", "psf_fwhm", "pixel_size", "gain", "offset", "read_noise",
 RASTER: dict[str, str | int | float] = {
     "file": "scan.csv", "step": "200 nm", "quantity": "lifetime", "uncertainty": "error.csv", "photons": "photons.csv",
     "mask": "mask.csv", "collection_fwhm": "400 nm", "column": "counts", "channel": 1, "time_unit": "ns", "gain": 2.5,
-    "offset": 100.0,
+    "offset": 100.0, "wavelengths": "500..540 nm", "places": "0..2 um, 0..1 um",
 }  # fmt: skip
 """Keys of [[raster]], with what they may look like."""
 PATHS = ("file", "photons", "mask")
@@ -76,7 +79,7 @@ class MapRequest:
     """What the file asks for.
 
     `known`: what `measure_map` is given beside its data, in µm, ns, K and photons. `settings` hold images and camera,
-    `positions` is a path; or `raster` is what `read_raster_scan` takes, its first argument as "file".
+    `positions` is a path; or `raster` is what `read_any_scan` takes, its first argument as "file".
     """
 
     file: str

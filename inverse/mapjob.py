@@ -9,7 +9,6 @@ import numpy as np
 
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.readers import read_images
-from excidiff.inverse.files.scanfiles import read_raster_scan
 from excidiff.inverse.files.scans import FROM_PHOTONS, RasterScan
 from excidiff.inverse.job import image_options
 from excidiff.inverse.machine import environment
@@ -22,8 +21,9 @@ from excidiff.inverse.results.mapped import FilmMap
 from excidiff.inverse.results.mapstore import map_document, map_text, write_map_archive
 from excidiff.inverse.results.storage import inside, write_text, write_whole
 from excidiff.inverse.settings import file_hash
+from excidiff.inverse.spectrascans import read_any_scan
 
-DOUBTS = (FROM_PHOTONS, "the given step", "a step of", "every position has the same number")
+DOUBTS = (FROM_PHOTONS, "the given step", "a step of", "every position has the same number", "the bands are no")
 MAP_FILES = {
     "map.html": "the page to look at and to show",
     "map.json": "the map with errors and verdicts, for programs",
@@ -42,7 +42,7 @@ def map_of(path: str | Path, folder: Path) -> FilmMap:
         found = measure_map(images, places, **request.known)
         settings, warnings = _of_images(images), _doubts_of_images(images)
     else:
-        scan = read_raster_scan(request.raster["file"], **{k: v for k, v in request.raster.items() if k != "file"})
+        scan = read_any_scan(request.raster["file"], **{k: v for k, v in request.raster.items() if k != "file"})
         found = measure_map(scan=scan, **request.known)
         settings, warnings = _of_scan(scan), _doubts_of_scan(scan, gained="gain" in request.raster)
     if "temperature" in request.known and request.settings.temperature is None:

@@ -22,16 +22,7 @@ def window(share: float, count: int) -> float:
     return 3 * np.sqrt(share * (1 - share) / count)
 
 
-OUTSIDE = {
-    (
-        "spectral map",
-        "linewidth",
-    ): "0.754 within 1 σ, of at most 0.745: errors some 14 % wide, why is open",
-}
-NUMBERS = [
-    pytest.param(*number, marks=pytest.mark.xfail(strict=True, reason=OUTSIDE[number])) if number in OUTSIDE else number
-    for number in [(name, key) for name in DONE for key in study.KINDS[name][1]]
-]
+NUMBERS = [(name, key) for name in DONE for key in study.KINDS[name][1]]
 
 
 @pytest.mark.parametrize("name", DONE)

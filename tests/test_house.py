@@ -42,7 +42,7 @@ results.panels results.record results.report results.result results.mapped resul
 results.mappage results.sampled results.samplefigure results.samplepage
 estimates measure batch derived lifetimes populations views maps spectralmaps fluences verdicts answer answer_spectra
 joint answer_powers settings options checks intervals drawn account experiment compare rivals planning planfile
-planpage protocol machine job peaksjob mapfile mapjob tails samples sampleverdicts samplesjob
+planpage protocol machine job peaksjob spectrascans mapfile mapjob tails samples sampleverdicts samplesjob
 section illumination filmfile simulation terminal samplescreen demo doctor parser cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}

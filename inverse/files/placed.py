@@ -49,6 +49,14 @@ def read_placed(path: str | Path, *, max_pixels: int = MAX_PIXELS, instead: np.n
     return _from_axes(labelled, file.name, instead)
 
 
+def has_spectra_at_places(path: str | Path) -> bool:
+    """Whether a file is an array of spectra over a map of places; only a file with axes can be one."""
+    file, member = split_member(str(path))
+    found = read_axes(file, member) if file.exists() else None
+    kinds = [] if found is None else [axis.kind for axis in found.axes if axis.values.size > 1]
+    return {"x", "y"} <= {*kinds} and bool({"wavelength", "energy"} & {*kinds})
+
+
 def _from_axes(found: Labelled, name: str, instead: np.ndarray | None) -> Placed:
     """An array with axes in any order, turned to (y, x, colour)."""
     values = _own(found.values, instead, name)

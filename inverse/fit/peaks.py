@@ -1,8 +1,8 @@
 """Spectra reduced to the position and the width of their band, place by place, as figures of papers show them.
 
 Each spectrum is fitted by itself with one Gaussian line, integrated between the edges of the bins, on an even ground,
-within two widths of its band. That describes a band with traps below it, or many energies within, only roughly; the
-model's own spectra are reduced alike, so that both can be compared.
+which may come out below zero by chance, within two widths of its band. That describes a band with traps below it, or
+many energies within, only roughly; the model's own spectra are reduced alike, so that both can be compared.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,12 @@ REACH = 2.0  # widths of the band to either side, within which bins are used
 FAR = 3.0  # the same where a band stands alone: more of its ground is seen
 SURE = 5.0  # standard errors that the amplitude must have for a line to be told at all
 FEWEST = 5  # bins that a line must have within reach
-DARKEST = 0.02  # of the mean: the least ground under photons
+DARKEST = 0.02  # of the mean: the least variance that photons of a bin are taken to have
 SQRT_2PI = float(np.sqrt(2 * np.pi))
 BATCH = 512  # spectra that are fitted at a time
 ROUNDS = 2  # fits that follow each band with their reach
 NEIGHBOURS, STRAY = 9, 8.0  # bins whose median is what a bin should have, and standard errors above it that none has
+BENT = 0.65  # of that median, √e − 1: by which the top of a band stands out of it, σ being two bins
 STRANGE = 3.0  # times the common width, either way, beyond which no spectrum's own width is a start
 
 
@@ -82,7 +83,7 @@ def stray_bins(
     around = np.pad(counts, ((0, 0), (half, half)), mode="reflect")
     middle = np.median(np.lib.stride_tricks.sliding_window_view(around, NEIGHBOURS, axis=1), axis=2)
     law = np.maximum(middle, 1.0) if variance is None else variance
-    return counts - middle > STRAY * np.sqrt(law)
+    return counts - middle > STRAY * np.sqrt(law) + BENT * np.maximum(middle, 0.0)
 
 
 def follow_bands(
@@ -180,20 +181,19 @@ def _fitted(
         ground = lowest + 0.02 * jnp.sum(use * y) / jnp.sum(use) + 1e-3
         start = jnp.array([middle, wide, jnp.maximum(jnp.sum(use * (y - ground)), 1.0), ground])
         most = jnp.array([0.5 * wide, 0.5 * wide, jnp.inf, jnp.inf])
-        darkest = DARKEST * jnp.sum(use * y) / jnp.sum(use) if photons else -jnp.inf  # below it few photons weigh all
+        darkest = DARKEST * jnp.sum(use * y) / jnp.sum(use) + 1e-6  # below it few photons weigh all
 
         def weighed(own):
             mu, slopes = expected(own)
-            weight = use / (jnp.maximum(mu, 1e-6) if photons else given)
+            weight = use / (jnp.maximum(mu, darkest) if photons else given)
             matrix = slopes.T @ (weight[:, None] * slopes)
             return matrix, slopes.T @ (weight * (y - mu)), jnp.sum(weight * (y - mu) ** 2)
 
         def step(own, _):
             matrix, score, _ = weighed(own)
-            move = jnp.clip(jnp.linalg.solve(matrix, score), -most, most)
-            moved = own + move
+            moved = own + jnp.clip(jnp.linalg.solve(matrix, score), -most, most)
             moved = moved.at[1].set(jnp.maximum(moved[1], 0.1 * wide))
-            return moved.at[2:].set(jnp.maximum(moved[2:], jnp.array([0.0, darkest]) if photons else -jnp.inf)), None
+            return moved.at[2].set(jnp.maximum(moved[2], 0.0) if photons else moved[2]), None
 
         own, _ = jax.lax.scan(step, start, None, length=STEPS)
         matrix, _, chi2 = weighed(own)
