@@ -62,15 +62,17 @@ def answer_map(
     settings: dict[str, Any],
     *,
     chosen: bool,
+    shown: str = "the decay shows",
 ) -> FitResult:
-    """The result of a spectral map, perhaps with decays; `chosen`: the model was left to the program."""
+    """The result of a spectral map, perhaps with decays; `chosen`: the model was left to the program; shown: what tells
+    the lifetime, in words."""
     entry = found.measurement
     parameters = dict(entry.parameters)
     parameters["stokes_shift"] = Estimate(None, unit="meV", identifiable=False)
     parameters["laser_fwhm"] = width_estimate(optics.source, "fitted" if optics.laser else "given")
     if collection is not None:
         parameters["collection_fwhm"] = width_estimate(collection, "given")
-    spoken = [*on_spectra(found, lifetime, chosen=chosen), *say.on_decays(decays, agreement(decays))]
+    spoken = [*on_spectra(found, lifetime, chosen=chosen, shown=shown), *say.on_decays(decays, agreement(decays))]
     seen = optics.warnings if optics.laser is not None else ()  # a PSF has no part in what a fibre collects
     notes = [*seen, *(note for decay in decays for note in decay.notes)]
     notes += [f"{entry.file}: {note}" for note in doubts(found.spectral_map.notes)]
@@ -102,7 +104,7 @@ def answer_map(
     )
 
 
-def on_spectra(found: MeasuredMap, lifetime: Estimate, *, chosen: bool) -> list[str]:
+def on_spectra(found: MeasuredMap, lifetime: Estimate, *, chosen: bool, shown: str) -> list[str]:
     """What the spectra determine, and what no spectra of this kind could."""
     entry, fit = found.measurement, found.fit
     values = entry.parameters
@@ -115,7 +117,7 @@ def on_spectra(found: MeasuredMap, lifetime: Estimate, *, chosen: bool) -> list[
     if lifetime.value is None or lifetime.at_bound:
         said.append(f"{told}: give the lifetime, from a decay of this film, to obtain {what}.")
     else:
-        source = "was given" if lifetime.origin == "given" else "the decay shows"
+        source = "was given" if lifetime.origin == "given" else shown
         verb = "rest" if fit.relaxing else "rests"
         said.append(f"{told}: {what} {verb} on the lifetime that {source}, {in_words(lifetime)}.")
     if fit.trapped:

@@ -9,7 +9,7 @@ import numpy as np
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.colours import LINES, names_asked
 from excidiff.inverse.fit.optics import Given
-from excidiff.inverse.fit.parameters import STEADY
+from excidiff.inverse.fit.parameters import GATED, STEADY
 from excidiff.inverse.fit.shots import FILMS
 from excidiff.inverse.options import MODELS
 from excidiff.solver.solution import InputError
@@ -23,7 +23,7 @@ OF_IMAGES: dict[str, Any] = {
 """What is said of images only, and its defaults."""
 OF_MAPS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "temperature", "lifetime", "fixed", "bounds", "starts", "priors")
 """What of it is said of spectral maps, too."""
-BESIDE = ("laser_wavelength", "emission_wavelength", "magnification_error", "noise", "tied", "background")
+BESIDE = ("laser_wavelength", "emission_wavelength", "magnification_error", "gates", "noise", "tied", "background")
 """What is said of the images beside a spectral map."""
 OF_SERIES = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "fixed",
              "bounds", "starts", "priors")  # fmt: skip
@@ -138,7 +138,7 @@ def _check_both(experiment: Any) -> None:
             "information; fit the two apart for others"
         )
     said_of = {**experiment.fixed, **experiment.bounds, **experiment.starts, **experiment.priors}
-    unclear = [name for name in said_of if name in STEADY]
+    unclear = [name for name in said_of if name in (*STEADY, *GATED)]
     if unclear:
         raise InputError(
             f"{' and '.join(unclear)} fixed, bounded, started or known beforehand: images and spectral map each have "

@@ -50,9 +50,9 @@ class Experiment:
     decay: one of the same film, or several, each with its instrument's response; with images it gives the lifetime.
     series: images and decays after pulses of several powers, fitted together; with it neither images nor decay.
     spectral_map: spectra against position of a spot in steady light; collection_fwhm: of the spot that the
-    spectrometer sees, µm at the sample. With a lifetime, or a decay, it gives D and the rate of relaxation; with steady
-    images of the same film, one diffusion length of both, if they agree on it. line: that of a site, "gaussian" or
-    "voigt". absorption: of the film along its plane, from `read_absorption`.
+    spectrometer sees, µm at the sample. With a lifetime, or a decay, it gives D and the rate of relaxation; with images
+    of the same film, steady ones or frames, one diffusion length of both, if they agree on it. line: that of a site,
+    "gaussian" or "voigt". absorption: of the film along its plane, from `read_absorption`.
     model: "free", one lifetime, or "mixture", as many populations with lifetimes of their own as `components` (2), of
     a decay alone; of a spectral map "relaxation", excitons that sink in energy, or "reabsorption", light guided along
     the film and absorbed on its way, which needs the absorption; "landscape": one lifetime over the landscape that is
@@ -206,12 +206,12 @@ class Experiment:
         """Those of images: beside a spectral map, which all others are of, a known background and tied centres."""
         own = self.constraints
         said_of = {*own.fixed, *own.bounds, *own.starts, *own.priors}
-        return own if self.spectral_map is None else own.without(said_of - {"background"})
+        return own if self.spectral_map is None else own.without(said_of - {"background", "lifetime"})
 
     @property
     def of_spectra(self) -> Constraints:
         """Those of a spectral map."""
-        return replace(self.constraints.without(("background",) if self.images else ()), tied=())
+        return replace(self.constraints.without(("background", "lifetime") if self.images else ()), tied=())
 
     def fit(self, progress: Progress | None = None) -> FitResult:
         """Fit everything in double precision, whatever JAX is set to; `progress(done, all, name)` is called per image.
@@ -254,7 +254,7 @@ class Experiment:
         else:
             gates = gate_pairs(self.gates, self.images)
             optics = replace(optics, known=with_lifetime(optics.known, lifetime))
-            found = measure(self.images, optics, self.constraints, noise=noise, interval=interval, gates=gates)
+            found = measure(self.images, optics, self.of_images, noise=noise, interval=interval, gates=gates)
             batch = Batch((found.measurement,), (found,), (found,))
         batch, columns = draw_images(batch, self.intervals, progress, first=len(decays))
         asked = Asked(self.images, self.gates is None, self.film is None, noise, interval, self.unreadable)
@@ -292,10 +292,14 @@ class Experiment:
 
     def _joined(self, images: FitResult, batch: Batch, optics: Optics, lifetime: Estimate) -> FitResult:
         """The images' result with the spectral map of the same film."""
+        shown = "the decay shows"
+        if self.gates is not None:
+            shown, lifetime = "the frames show", images.parameters["lifetime"]
         alone, collection = self.measured_map(lifetime), given_number(self.collection_fwhm, "collection_fwhm")
         found = join(batch, images.parameters.get("diffusion_length"), optics, collection, alone, lifetime)
         told, chosen = found.told, self.model is None
-        spectra = answer_map(told, optics, collection, lifetime, (), self.settings(), chosen=chosen)
+        lifetime = told.measurement.parameters["lifetime"]
+        spectra = answer_map(told, optics, collection, lifetime, (), self.settings(), chosen=chosen, shown=shown)
         return answer_joint(images, spectra, found)
 
     def measured_map(self, lifetime: Estimate = NO_LIFETIME) -> MeasuredMap:

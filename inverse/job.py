@@ -111,7 +111,7 @@ def build(settings: FitSettings) -> Experiment:
         given["components"] = whole("--components", settings.components)
     if settings.spectral_map is not None:
         given |= _spectra(settings)
-        if not settings.images:
+        if not settings.images and settings.frames is None:
             return Experiment(**_said(given))
     if settings.image_density or settings.decay_density:
         return Experiment(**_said({**_powers(settings), **_draws(settings)}))
@@ -195,9 +195,10 @@ def _searched(settings: FitSettings) -> dict[str, Any]:
 
 def _timed_frames(settings: FitSettings) -> tuple[list[Any], Any]:
     """The frames of a file with an axis of time, and their gates."""
-    options = {**image_options(settings), **_said({"uncertainty": settings.uncertainty})}
+    uncertainty, slit = (None, None) if settings.spectral_map else (settings.uncertainty, settings.slit)
+    options = {**image_options(settings), **_said({"uncertainty": uncertainty})}
     try:
-        images, gates = read_frames(settings.frames or "", slit=settings.slit, pulse=settings.pulse_time, **options)
+        images, gates = read_frames(settings.frames or "", slit=slit, pulse=settings.pulse_time, **options)
     except InputError as error:
         if "no axis is 'time'" in str(error) or "have no axes" in str(error):
             raise InputError(f'{settings.frames}: it has no axis of time; give --frame-time "0.5 ns"') from error

@@ -11,10 +11,13 @@ that of the images' log L with the first: an error δ of it moves log L by g δ/
 counts and the map's are different photons; what images tell of the laser's width themselves is left unused. By how
 much the objective of the map then rises is χ² of one degree of freedom where both see one length, also where the
 spectra alone give a limit only.
+
+Frames know D and τ, with a covariance C, and log L = (log D + log τ)/2 = a·(log D, log τ) from them. What the spectra
+add to L moves both along k = C a/(aᵀC a): by k times what log L moved, with the covariance C + k kᵀ(σ_L′² − σ_L²).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, sqrt
 
 import numpy as np
@@ -22,12 +25,16 @@ import numpy as np
 from excidiff.inverse import verdicts as say
 from excidiff.inverse.answer_spectra import collection_known
 from excidiff.inverse.batch import Batch, overall_goodness
+from excidiff.inverse.derived import over_lifetime
 from excidiff.inverse.estimates import is_limit
 from excidiff.inverse.fit.limits import Known
+from excidiff.inverse.fit.magnification import magnified
 from excidiff.inverse.fit.optics import Given, Optics
+from excidiff.inverse.fit.parameters import UNITS
 from excidiff.inverse.fit.spectral import again
+from excidiff.inverse.fit.spot import SpotFit
 from excidiff.inverse.fit.start import FWHM
-from excidiff.inverse.fit.uncertainty import weighted_mean
+from excidiff.inverse.fit.uncertainty import NORMAL_95, weighted_mean
 from excidiff.inverse.results.result import Estimate, FitResult, Measurement
 from excidiff.inverse.results.wording import counted
 from excidiff.inverse.results.wording import estimate_in_words as in_words
@@ -94,7 +101,44 @@ def join(
         return Joined(length, alone, None, away)
     covariance = known.covariance
     common = covariance[0, 1] / sqrt(covariance[0, 0] * covariance[1, 1]) if covariance[1, 1] else 0.0
-    return Joined(length, alone, measured_map(alone.spectral_map, fit, lifetime, alone.temperature), away, common)
+    both = measured_map(alone.spectral_map, fit, lifetime, alone.temperature)
+    movie = magnified(batch.averaged[0].fit, optics)
+    both = _with_movie(both, movie, length.value) if "diffusivity" in movie.names else both
+    return Joined(length, alone, both, away, common)
+
+
+def _with_movie(both: MeasuredMap, movie: SpotFit, before: float) -> MeasuredMap:
+    """The map with D, τ and the rate of relaxation as frames and spectra together tell them; `before`: the L of the
+    frames alone."""
+    index = [movie.names.index(name) for name in ("diffusivity", "lifetime")]
+    own, covariance = movie.values[index], movie.covariance[np.ix_(index, index)]
+    parameters = both.measurement.parameters
+    length, attempts = parameters["diffusion_length"], parameters.get("attempts_per_lifetime")
+    known = float(covariance.sum() / 4)
+    if length.value is None or not length.stderr or not known:
+        return both
+    along = covariance.mean(axis=0) / known
+    values = own + along * log(length.value / before)
+    matrix = covariance + np.outer(along, along) * ((length.stderr / length.value) ** 2 - known)
+    found = {name: _logged(values[k], matrix[k, k], movie.moving[index[k]], UNITS[name])
+             for k, name in enumerate(("diffusivity", "lifetime"))}  # fmt: skip
+    if attempts is not None:
+        found["relaxation"] = over_lifetime(attempts, found["lifetime"])
+        if attempts.stderr and attempts.interval68 is None and attempts.value is not None:
+            at, to = (both.fit.names.index(name) for name in ("attempts", "diffusion_length"))
+            joint = both.fit.covariance[at, at] + matrix[1, 1] - 2 * along[1] * both.fit.covariance[at, to]
+            found["relaxation"] = _logged(log(attempts.value) - values[1], joint, True, "1/ns")
+    entry = replace(both.measurement, parameters={**parameters, **found})
+    return replace(both, measurement=entry)
+
+
+def _logged(own: float, variance: float, moved: bool, unit: str) -> Estimate:
+    """A number of that logarithm, with a symmetric interval of it; as it was given where it has not moved."""
+    value, error = float(np.exp(own)), sqrt(variance)
+    if not moved:
+        return Estimate(value, unit=unit, origin="given")
+    span = float(np.exp(NORMAL_95 * error))
+    return Estimate(value, value * error, (value / span, value * span), unit)
 
 
 def _known(batch: Batch, length: Estimate, optics: Optics, collection: Given | None) -> Known:
@@ -109,13 +153,20 @@ def _known(batch: Batch, length: Estimate, optics: Optics, collection: Given | N
 
 def _drawn_along(batch: Batch, optics: Optics) -> float:
     """g: the covariance of the images' mean log L with the log width of laser ⊗ PSF."""
-    fits = [one.fit for one in batch.averaged]
-    places = [fit.names.index("diffusion_length") for fit in fits]
-    columns = [[fit.names.index(name) for name in optics.known.names] for fit in fits]
-    rows = np.array([fit.response[at, own] for fit, at, own in zip(fits, places, columns, strict=True)])
-    values = np.array([fit.values[at] for fit, at in zip(fits, places, strict=True)])
-    variances = np.array([fit.error("diffusion_length") ** 2 for fit in fits])
+    values, variances, rows = (
+        np.array(part) for part in zip(*(_length(one.fit) for one in batch.averaged), strict=True)
+    )
+    columns = [[one.fit.names.index(name) for name in optics.known.names] for one in batch.averaged]
+    rows = np.array([row[own] for row, own in zip(rows, columns, strict=True)])
     return float(weighted_mean(values, variances, rows, optics.known.precision).weights @ rows[:, 0])
+
+
+def _length(fit: SpotFit) -> tuple[float, float, np.ndarray]:
+    """log L, of a movie (log D + log τ)/2; its variance, and its covariance with all numbers of the fit."""
+    names = ("diffusion_length",) if "diffusion_length" in fit.names else ("diffusivity", "lifetime")
+    index = [fit.names.index(name) for name in names]
+    variance = float(fit.covariance[np.ix_(index, index)].mean())
+    return float(fit.values[index].mean()), variance, fit.response[index].mean(axis=0)
 
 
 def _covariance(optics: Optics, collection: Given | None) -> float:
@@ -189,6 +240,7 @@ def _correlations(spectra: FitResult, parameters: dict[str, Estimate]) -> dict[s
 def on_both(joined: Joined, images: Sequence[Measurement]) -> str:
     """Whether images and spectra are of one film, in words, and what both give."""
     who = "the image gives" if len(images) == 1 else f"the {counted(len(images), 'image')} give"
+    who = "the frames give" if "diffusivity" in images[0].parameters else who
     own = joined.alone.measurement.parameters["diffusion_length"]
     if joined.images is None or joined.images.value is None:
         return f"Images and spectra are not joined: {who} no diffusion length, and that of the film is the spectra's."

@@ -37,7 +37,9 @@ OPTICS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emissio
 OF_POWERS = ("images", "image_density", "decay_density", "irf", "period", *OF_SERIES, *OF_DRAWS)
 OF_SPECTRA = ("spectral_map", "collection_fwhm", "line", "absorption", "step", "slit", "wavelengths", "places",
               "uncertainty", "temperature", "irf", "period", "interval", "draws", "seed")  # fmt: skip
-BESIDE = ("images", "noise", "background", "tie", "magnification_error")  # a spectral map
+BESIDE = ("images", "noise", "background", "tie", "magnification_error", "frames", "frame_time",
+          "pulse_time")  # fmt: skip
+"""What is said beside a spectral map."""
 OF_CAMERA = ("pixel_size", "gain", "offset", "read_noise", "excess_noise", "dark", "flat", "mask", "region",
              "saturation")  # fmt: skip
 WITH_ERROR = ("laser_fwhm", "psf_fwhm", "collection_fwhm", "lifetime")  # whose errors are carried on
@@ -178,8 +180,9 @@ def check_options(settings: FitSettings) -> None:
 
 def _check_useful(settings: FitSettings, *, powers: bool) -> None:
     """Refuse options that pulses of several powers, or spectra against position, make no use of."""
-    known = {*OPTICS, *(OF_POWERS if powers else OF_SPECTRA), *(BESIDE if settings.images and not powers else ())}
-    if settings.images or settings.laser is not None or settings.psf is not None:
+    imaged = bool(settings.images or settings.frames)
+    known = {*OPTICS, *(OF_POWERS if powers else OF_SPECTRA), *(BESIDE if imaged and not powers else ())}
+    if imaged or settings.laser is not None or settings.psf is not None:
         known |= {*OF_CAMERA}
     useless = ["--" + name.replace("_", "-") for name in settings.given() if name not in known]
     if useless:
@@ -207,15 +210,14 @@ def _check_data(settings: FitSettings) -> None:
     of_map = ["--" + name for name in OF_MAPS if getattr(settings, name) is not None]
     if of_map and settings.spectral_map is None:
         raise InputError(f"{' and '.join(of_map)} given, but no spectra against position: add --spectral-map FILE")
-    if settings.spectral_map is not None and settings.frames is not None:
-        raise InputError("give time-gated frames or a spectral map; they are fits of their own")
     if settings.images and settings.frames is not None:
         raise InputError("give steady images or --frames, time-gated ones; they are fits of their own")
     if settings.frames is not None and settings.frame_time is None and settings.frames.lower().endswith(TIMELESS):
         raise InputError('--frames FILE and --frame-time "0.5 ns", the time from one frame to the next, go together')
     if settings.frames is None and (settings.frame_time is not None or settings.pulse_time is not None):
         raise InputError("--frame-time and --pulse-time are of time-gated images: add --frames FILE")
-    if settings.frame_time is not None and (settings.pulse_time is not None or settings.slit is not None):
+    own_slit = settings.slit is not None and settings.spectral_map is None
+    if settings.frame_time is not None and (settings.pulse_time is not None or own_slit):
         raise InputError("--pulse-time and --slit are for frames whose file gives their times; leave --frame-time out")
     given = ["--" + name.replace("_", "-") for name in OF_INSTRUMENT if getattr(settings, name) is not None]
     if given and not settings.decay:

@@ -157,14 +157,14 @@ def test_the_command_line_and_a_file_give_the_same(scan, tmp_path, monkeypatch, 
     assert (tmp_path / "one" / "figures" / "spectral_map_01_map.svg").is_file()
     assert (tmp_path / "one" / "report.html").is_file()
     capsys.readouterr()
-    assert main(["fit", "--frames", "spot_1.npy", *words, "-o", "three"]) == 1
+    assert main(["fit", "spot_1.npy", "--frames", "spot_1.npy", *words, "-o", "three"]) == 1
     assert "fits of their own" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"gates": [0, 1]}, "gates given"),
+        ({"gates": [0, 1]}, "gates need two frames or more"),
         ({"landscape": np.zeros((48, 48))}, "landscape given"),
         ({"interval": "bootstrap"}, "Fisher's information"),
         ({"fixed": {"diffusion_length": 0.4}}, "the length is what both are asked for"),
