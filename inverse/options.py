@@ -104,7 +104,7 @@ OPTIONS = {
         ("psf", "FILE", "image of a point at the emission's colour"),
         ("laser-wavelength", "LENGTH", "with the emission's: how much wider the emission is blurred"),
         ("emission-wavelength", "LENGTH", "see --laser-wavelength"),
-        ("magnification-error", "PERCENT", 'of the pixel size, common to all images, such as "1 %"'),
+        ("magnification-error", "PERCENT", 'of the pixel size, common to all images, such as "1 %%"'),
     ),
     "the film": (
         ("lifetime", "TIME", 'such as "5 ns" or "(5.0 ± 0.1) ns"; gives the diffusivity'),
