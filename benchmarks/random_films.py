@@ -21,6 +21,7 @@ from benchmarks.photons import (
     collect_spectra,
     count_decay,
     count_populations,
+    film_populations,
     shoot,
     shoot_gates,
     shoot_populations,
@@ -103,6 +104,19 @@ def two_lifetimes(seed: int) -> Film:
     length = float(np.sqrt(film.diffusivity * mean))
     truth = {"diffusivity": film.diffusivity, "diffusion_length": length, "lifetime": mean}
     return {"images": [spot], "decay": decay, "laser_fwhm": FWHM * width, "model": "mixture"}, truth
+
+
+def frames_of_two_lifetimes(seed: int) -> Film:
+    """A movie and a decay of two populations that diffuse alike."""
+    random, width, photons = np.random.default_rng([20, seed]), 0.15, 100_000
+    slow, share = random.uniform(3.0, 8.0), random.uniform(0.3, 0.7)
+    lifetimes, shares = (slow, slow / random.uniform(4.0, 10.0)), (share, 1 - share)
+    film = Populations(lifetimes, shares, (width * random.uniform(1.0, 3.0)) ** 2 / slow)
+    gates = slow * np.array([0.0, 0.1, 0.25, 0.5, 1.0, 2.0])
+    movie, decay = film_populations(random, photons, film, gates), count_populations(random, photons, film)
+    mean = float(np.dot(lifetimes, shares))
+    truth = {**motion({"length": np.sqrt(film.diffusivity * mean), "lifetime": mean})}
+    return {"images": movie, "gates": gates, "decay": decay, "laser_fwhm": FWHM * width, "model": "mixture"}, truth
 
 
 # Spectral maps
@@ -191,16 +205,33 @@ def whole_film(seed: int) -> Film:
             "lifetime": lifetime})  # fmt: skip
 
 
+def frames_and_spectra(seed: int) -> Film:
+    """A movie and spectra of one film, the optics exact."""
+    random = np.random.default_rng([94, seed])
+    width, lifetime = random.uniform(0.12, 0.2), random.uniform(2.0, 6.0)
+    length, attempts = width * random.uniform(1.5, 3.0), random.uniform(1.0, 4.0)
+    gates, pixel = lifetime * np.array([0.0, 0.2, 0.5, 1.0, 2.0]), np.hypot(width, length) / 5
+    movie = shoot_gates([seed, 6], gates, photons=60_000, lifetime=lifetime, width=width, length=length, pixel=pixel,
+                        shape=(48, 48))  # fmt: skip
+    scan = collect_spectra([seed, 7], photons=4e6, width=width, length=length, attempts=attempts,
+                           disorder=random.uniform(14.0, 22.0), line=22.0, reach=3 * np.hypot(width, length),
+                           step=0.25 * np.hypot(width, length))  # fmt: skip
+    given = {"images": movie, "gates": gates, "spectral_map": scan, "laser_fwhm": FWHM * width, "model": "relaxation"}
+    return given, {**motion({"length": length, "lifetime": lifetime}), "relaxation": attempts / lifetime}
+
+
 KINDS: dict[str, Callable[[int], Film]] = {
     "decay, measured response": partial(decay_alone, response="measured"),
     "decay, Gaussian response": partial(decay_alone, response="gaussian"),
     "image and decay": image_and_decay,
     "frames and decay": frames_and_decay,
     "image and two lifetimes": two_lifetimes,
+    "frames and two lifetimes": frames_of_two_lifetimes,
     "spectral map": spectral_map,
     "voigt line": voigt_line,
     "guided light": guided_light,
     "images, decay and spectral map": whole_film,
+    "frames and spectral map": frames_and_spectra,
 }
 
 

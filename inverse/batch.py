@@ -33,6 +33,11 @@ class Batch:
     measured: tuple[Measured, ...]
     averaged: tuple[Measured, ...]
 
+    @classmethod
+    def of(cls, found: Measured) -> "Batch":
+        """Of one measurement."""
+        return cls((found.measurement,), (found,), (found,))
+
 
 def measure_all(
     images: Sequence[Image],
@@ -42,7 +47,7 @@ def measure_all(
     noise: str,
     interval: str,
     landscape: Landscape | None = None,
-    ages: Float64[np.ndarray, "2 Q"] | None = None,
+    mixture: Float64[np.ndarray, "2 K"] | None = None,
     progress: Progress | None = None,
 ) -> Batch:
     """Measure each image; one that cannot be fitted fails alone, with its reason. A single image raises instead."""
@@ -50,7 +55,7 @@ def measure_all(
     for index, image in enumerate(images):
         try:
             found = measure(
-                [image], optics, constraints, noise=noise, interval=interval, landscape=landscape, ages=ages
+                [image], optics, constraints, noise=noise, interval=interval, landscape=landscape, mixture=mixture
             )
         except (InputError, SolverError) as error:
             if len(images) == 1:

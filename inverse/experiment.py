@@ -31,7 +31,7 @@ from excidiff.inverse.joint import answer_joint, join
 from excidiff.inverse.lifetimes import common_lifetime, measure_decays, of_one_lifetime, with_lifetime
 from excidiff.inverse.measure import measure
 from excidiff.inverse.options import Model
-from excidiff.inverse.populations import beside, populations_of, with_populations
+from excidiff.inverse.populations import Populations, beside, populations_of, with_populations
 from excidiff.inverse.results.result import Estimate, FitResult
 from excidiff.inverse.spectralmaps import MeasuredMap, measure_spectral_map
 from excidiff.inverse.verdicts import on_priors
@@ -162,7 +162,7 @@ class Experiment:
                 raise InputError(f"{' and '.join(given)} given, but no image: a decay alone has no use for it")
         elif self.model == "mixture" and not self._may_mix:
             raise InputError(
-                "a mixture of lifetimes beside images is fitted to steady images of a flat film and one decay, with "
+                "a mixture of lifetimes beside images is fitted to those of a flat film and one decay, with "
                 "intervals of Fisher's information: leave the rest out, or the images"
             )
         if self.decays and (self.lifetime is not None or "lifetime" in self.fixed):
@@ -244,18 +244,16 @@ class Experiment:
             return self._fit_map(optics, lifetime, decays, told, progress)
         noise, interval = noise_of(self.images[0], self.noise), self.intervals.simple
         if self.gates is None:
-            measured = partial(measure_all, self.images, optics, self.of_images, noise=noise, interval=interval)
-            batch = measured(landscape=self.film, progress=progress)
-            if populations is not None:
-                batch, populations = beside(measured, batch, populations, asked=self.model == "mixture")
-            if populations is None and self.model is None:
-                decays = of_one_lifetime(decays)
-            lifetime = lifetime if populations is None else populations.lifetime
+            fit = partial(measure_all, self.images, optics, self.of_images, noise=noise, interval=interval)
+            batch = fit(landscape=self.film, progress=progress)
         else:
-            gates = gate_pairs(self.gates, self.images)
-            optics = replace(optics, known=with_lifetime(optics.known, lifetime))
-            found = measure(self.images, optics, self.of_images, noise=noise, interval=interval, gates=gates)
-            batch = Batch((found.measurement,), (found,), (found,))
+            fit = partial(self._movie, optics, lifetime, populations, noise=noise, interval=interval)
+            batch = fit()
+        if populations is not None:
+            batch, populations = beside(fit, batch, populations, asked=self.model == "mixture")
+        if populations is None and self.model is None and self._may_mix:
+            decays = of_one_lifetime(decays)
+        lifetime = lifetime if populations is None else populations.lifetime
         batch, columns = draw_images(batch, self.intervals, progress, first=len(decays))
         asked = Asked(self.images, self.gates is None, self.film is None, noise, interval, self.unreadable)
         result = answer_images(asked, batch, optics, lifetime, decays, self.settings())
@@ -264,6 +262,16 @@ class Experiment:
         if populations is not None:
             return finished(with_populations(result, batch, populations))
         return finished(with_diffusivity(result, told | columns, lifetime, self.seed))
+
+    def _movie(
+        self, optics: Optics, lifetime: Estimate, populations: Populations | None, mixture=None, **given: Any
+    ) -> Batch:
+        """The frames with what a decay tells of the lifetime, or of the `mixture` of its populations."""
+        optics, constraints = replace(optics, known=with_lifetime(optics.known, lifetime)), self.of_images
+        if mixture is not None and populations is not None:
+            constraints = populations.within(constraints)
+        gates = gate_pairs(self.gates, self.images)
+        return Batch.of(measure(self.images, optics, constraints, gates=gates, mixture=mixture, **given))
 
     def optics(self) -> Optics:
         """Laser and PSF from images or numbers."""
@@ -325,8 +333,8 @@ class Experiment:
 
     @property
     def _may_mix(self) -> bool:
-        """Whether the images may be of the populations that a decay shows: steady, of a flat film, without draws."""
-        flat = self.landscape is None and self.spectral_map is None and self.gates is None
+        """Whether the images may be of the populations that a decay shows: of a flat film, without draws."""
+        flat = self.landscape is None and self.spectral_map is None
         return flat and len(self.decays) == 1 and self.model != "free" and not self.intervals.random
 
     def settings(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from excidiff.inverse.fit.landscape import Landscape
 from excidiff.inverse.fit.magnification import added, magnified
 from excidiff.inverse.fit.optics import Optics
 from excidiff.inverse.fit.parameters import Constraints
+from excidiff.inverse.fit.prediction import mixed_nodes
 from excidiff.inverse.fit.quality import Tension, at_odds, goodness_of, misfit, off_decay, suspected_gain, tension
 from excidiff.inverse.fit.rescale import with_gain
 from excidiff.inverse.fit.spot import SpotFit, fit_film, fit_gaussian, summed
@@ -50,22 +51,23 @@ def measure(
     interval: str,
     gates: Float64[np.ndarray, "F 2"] | None = None,
     landscape: Landscape | None = None,
-    ages: Float64[np.ndarray, "2 Q"] | None = None,
+    mixture: Float64[np.ndarray, "2 K"] | None = None,
 ) -> Measured:
-    """Fit one steady image, perhaps over a landscape or of populations of other `ages`, or the gates of one movie.
+    """Fit one steady image, perhaps over a landscape, or the gates of one movie; `mixture`: of populations that move
+    alike, lifetimes in units of the mean age of their photons, and shares of these.
 
     Raises InputError for what cannot be fitted.
     """
     place = images[0].place
     constraints = constraints.seen_from(place)
-    fit, gaussian, told = _fit(images, optics, constraints, noise, gates, landscape, ages)
+    fit, gaussian, told = _fit(images, optics, constraints, noise, gates, landscape, mixture)
     found = goodness_of(fit)
     gain, notes = suspected_gain(fit, found), list(dict.fromkeys(note for image in images for note in image.notes))
     notes = [note if images[0].name in note else f"{images[0].name}: {note}" for note in notes]
     if gain is not None:
         rescaled = [with_gain(image, gain) for image in images]
         images = [image for image, _ in rescaled]
-        fit, gaussian, told = _fit(images, optics, constraints, noise, gates, landscape, ages)
+        fit, gaussian, told = _fit(images, optics, constraints, noise, gates, landscape, mixture)
         found = goodness_of(fit, rescaled=True)
         notes.append(rescaled[0][1])
     notes += told
@@ -98,13 +100,14 @@ def _held(fit: SpotFit, constraints: Constraints) -> str | None:
     return f"the fit ended on the limit of {' and '.join(names)}: is the spot in the image?" if names else None
 
 
-def _fit(images, optics, constraints, noise, gates, landscape, ages):
+def _fit(images, optics, constraints, noise, gates, landscape, mixture):
     gaussian = fit_gaussian(summed(images), noise, least_squares=True, narrowest=0.7 * optics.width.value)
     if landscape is not None:
         fit, told = fit_landscape(images[0], gaussian, optics.known, constraints, noise, landscape)
         return fit, gaussian, told
     if gates is not None:
-        return fit_gated(images, gaussian, optics.known, constraints, noise, gates), gaussian, ()
+        return fit_gated(images, gaussian, optics.known, constraints, noise, gates, mixture), gaussian, ()
+    ages = None if mixture is None else mixed_nodes(*mixture)
     return fit_film(images, gaussian, optics.known, constraints, noise, ages), gaussian, ()
 
 

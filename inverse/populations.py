@@ -1,4 +1,4 @@
-"""A steady image beside a decay of several lifetimes: populations that move alike and die at their own pace.
+"""Images beside a decay of several lifetimes: populations that move alike and die at their own pace.
 
 Of photons a share w_i comes from a population that lives τ_i, so that their ages are distributed as
 Σ w_i e^{−t/τ_i}/τ_i, whatever the laser's pulses: the decay tells the ages, the image how far excitons come in them.
@@ -8,6 +8,9 @@ log photons_i) with covariance C, changes both:
     var log L = σ_L² + hᵀ C h,     var log D = 4 σ_L² + gᵀ C g,     h = ∂ log L/∂θ,  g = 2 h − ∂ log τ̄/∂θ,
 
 h by refitting an image with ages one standard error away on either side.
+
+Frames tell D by themselves, of populations that fade one after the other: it is fitted with τ_i and w_i as the decay
+says, var log D = σ_D² + gᵀ C g with g by refitting, and L = √(D τ̄).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +20,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from excidiff.inverse.batch import Batch
+from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.prediction import mixed_nodes
 from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.lifetimes import MeasuredDecay, lifetimes_in_words
@@ -65,20 +69,33 @@ class Populations:
         error = float(np.sqrt(self.mean_slope @ self.covariance @ self.mean_slope))
         return _positive(float(shares @ lifetimes), error, "ns")
 
-    def length_slope(self, found: Measured) -> Float64[np.ndarray, " 2K"]:
-        """h of one image, by central differences over the errors of θ."""
+    def within(self, constraints: Constraints) -> Constraints:
+        """What is said of a movie, with the mean age fixed."""
+        return replace(constraints, fixed={**constraints.fixed, "lifetime": self.lifetime.value})
+
+    def mixture(self, own: Float64[np.ndarray, " 2K"] | None = None) -> Float64[np.ndarray, "2 K"]:
+        """Lifetimes in units of the mean age that the decay tells, and shares."""
+        lifetimes, shares = _split(self.own)
+        mean = shares @ lifetimes
+        lifetimes, shares = _split(self.own if own is None else own)
+        return np.stack([lifetimes / mean, shares])
+
+    def slopes(self, found: Measured) -> tuple[Float64[np.ndarray, " 2K"], Float64[np.ndarray, " 2K"]]:
+        """(h, g) of one image or movie, by central differences over the errors of θ."""
         problem, errors, slopes = found.fit.problem, np.sqrt(np.diag(self.covariance)), []
-        at = found.fit.names.index("diffusion_length")
+        steady = "diffusion_length" in found.fit.names
+        at = found.fit.names.index("diffusion_length" if steady else "diffusivity")
+
+        def fitted(own) -> float:
+            nodes = self.ages(own) if steady else (problem.arguments[0][0], *self.mixture(own))
+            changed = replace(problem, arguments=(nodes, *problem.arguments[1:]))
+            return changed.fit(found.fit.values, tolerance=1e-6).parameters[at]
+
         for index, error in enumerate(errors):
             step = np.where(np.arange(errors.size) == index, max(error, 1e-6), 0.0)
-            ends = [
-                replace(problem, arguments=(self.ages(self.own + side * step), *problem.arguments[1:]))
-                .fit(found.fit.values, tolerance=1e-6)
-                .parameters[at]
-                for side in (1, -1)
-            ]
-            slopes.append((ends[0] - ends[1]) / (2 * step[index]))
-        return np.array(slopes)
+            slopes.append((fitted(self.own + step) - fitted(self.own - step)) / (2 * step[index]))
+        own, mean = np.array(slopes), self.mean_slope
+        return (own, 2 * own - mean) if steady else ((own + mean) / 2, own)
 
 
 def populations_of(decays: Sequence[MeasuredDecay]) -> Populations | None:
@@ -92,11 +109,11 @@ def populations_of(decays: Sequence[MeasuredDecay]) -> Populations | None:
 def beside(
     measured: Callable[..., Batch], alone: Batch, populations: Populations, *, asked: bool
 ) -> tuple[Batch, Populations | None]:
-    """The images as `measured`(ages=…) with the decay's populations, if `asked` for or if they do not contradict them.
+    """The images as `measured`(mixture=…) with the decay's, if `asked` for or if they do not contradict them.
 
     Where one lifetime, `alone`, does so much better, the decay is of another film, and no populations are given back.
     """
-    mixed = measured(ages=populations.ages())
+    mixed = measured(mixture=populations.mixture())
     least = {one.measurement.file: one.fit.least for one in alone.measured}
     worse = sum(one.fit.least - least.get(one.measurement.file, one.fit.least) for one in mixed.measured)
     if worse > CONTRADICTED and not asked:
@@ -110,13 +127,16 @@ def with_populations(result: FitResult, batch: Batch, populations: Populations) 
     length, lifetime = parameters["diffusion_length"], populations.lifetime
     assert lifetime.value is not None
     if length.value and length.stderr:
-        slope, error = populations.length_slope(first), length.stderr / length.value
-        both = 2 * slope - populations.mean_slope
+        (slope, both), error = populations.slopes(first), length.stderr / length.value
         grown = np.sqrt(error**2 + slope @ populations.covariance @ slope)
         relative = np.sqrt(4 * error**2 + both @ populations.covariance @ both)
         origin = length.origin
         parameters["diffusion_length"] = replace(_positive(length.value, float(grown), "um"), origin=origin)
-        parameters["diffusivity"] = _positive(length.value**2 / lifetime.value, float(relative), "um^2/ns")
+        parameters["diffusivity"] = replace(
+            _positive(length.value**2 / lifetime.value, float(relative), "um^2/ns"),
+            origin=parameters["diffusivity"].origin,
+        )
+    parameters["lifetime"] = lifetime
     own = populations.decay.measurement.parameters
     parameters |= {name: entry for name, entry in own.items() if name.startswith(("lifetime_", "weight_"))}
     count = lifetimes_in_words(populations.decay.fit.components)
@@ -133,9 +153,8 @@ def with_populations(result: FitResult, batch: Batch, populations: Populations) 
         if name not in ("diffusivity", "lifetime")
     }
     model = result.model.replace("uniform film", f"uniform film, {count}")
-    return replace(
-        result, model=model, parameters=parameters, verdicts=(*result.verdicts, said), correlations=correlations
-    )
+    spoken = (*(one for one in result.verdicts if "with the lifetime that was given" not in one), said)
+    return replace(result, model=model, parameters=parameters, verdicts=spoken, correlations=correlations)
 
 
 def _split(own: Float64[np.ndarray, " 2K"]) -> tuple[Float64[np.ndarray, " K"], Float64[np.ndarray, " K"]]:

@@ -96,20 +96,6 @@ def test_what_is_said_of_one_alone_is_refused(data):
         Experiment(**data, **KNOWN, bounds={"diffusivity": (0.01, 0.1)})
 
 
-@pytest.mark.gate
-def test_pulls_of_thirty_films():
-    """r.m.s. within 1 ± 3/√60, none beyond 4.5."""
-    pulls = []
-    for seed in range(1, 31):
-        result = Experiment(**film(seed), model="relaxation", **KNOWN).fit()
-        entries = {name: result.parameters[name] for name in TRUTH}
-        pulls.append([np.log(one.value / TRUTH[name]) * one.value / one.stderr for name, one in entries.items()])
-    sizes = np.sqrt(np.mean(np.square(pulls), axis=0))
-    print(dict(zip(TRUTH, sizes.round(3), strict=True)), np.abs(pulls).max(0).round(2))
-    assert np.all(np.abs(sizes - 1) < 3 / np.sqrt(60))
-    assert np.abs(pulls).max() < 4.5
-
-
 def test_the_command_line_takes_both(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scan = data["spectral_map"]

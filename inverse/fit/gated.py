@@ -25,6 +25,11 @@ def gated_model(parameters, gates, x_edges, y_edges, flat):
     return image_of(prediction.gated(parameters[:3], gates), parameters[3:], x_edges, y_edges, flat)
 
 
+def mixed_model(parameters, nodes, x_edges, y_edges, flat):
+    """The same of populations with lifetimes of their own; `nodes`: gates, lifetimes in units of τ, shares."""
+    return image_of(prediction.gated_mixture(parameters[:3], *nodes), parameters[3:], x_edges, y_edges, flat)
+
+
 def by_length_model(parameters, gates, x_edges, y_edges, flat):
     """The same with log L in the place of log D: ∂/∂log L = 2 ∂/∂log D, ∂/∂log τ less ∂/∂log D."""
     turned = parameters.at[0].set(2 * parameters[0] - parameters[1])
@@ -39,8 +44,12 @@ def fit_gated(
     constraints: Constraints,
     noise: str,
     gates: Float64[np.ndarray, "F 2"],
+    mixture: Float64[np.ndarray, "2 K"] | None = None,
 ) -> SpotFit:
-    """Fit the uniform film to one image per gate [t0, t1] (ns), starting from the Gaussian `first` of their sum."""
+    """Fit the uniform film to one image per gate [t0, t1] (ns), starting from the Gaussian `first` of their sum.
+
+    mixture: of several populations their lifetimes in units of τ, which is fixed then, and their shares of the photons.
+    """
     length, width, *centre, amplitude, background = film_start(first, known)
     background /= len(images)
     low, high = constraints.bounds.get("lifetime", (None, None))
@@ -51,7 +60,8 @@ def fit_gated(
     amplitude -= np.log(max(seen, 1e-6))
     start = np.array([2 * length - np.log(age), np.log(lifetime), width, *centre, amplitude, background])
     limits = gate_limits(gates, float(np.exp(width)))
-    return fit_spot(GATED, images, start, noise, gated_model, gates, known, constraints, limits=limits)
+    model, nodes = (gated_model, gates) if mixture is None else (mixed_model, (gates, *mixture))
+    return fit_spot(GATED, images, start, noise, model, nodes, known, constraints, limits=limits)
 
 
 def fit_by_length(

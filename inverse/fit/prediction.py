@@ -108,6 +108,21 @@ def gated(shape: Float[Array, "3"], gates: Float[Array, "F 2"]) -> Superposition
     return Superposition(weight, width2 + spread, d_weight, d_variance)
 
 
+def gated_mixture(
+    shape: Float[Array, "3"], gates: Float[Array, "F 2"], relative: Float[Array, " K"], shares: Float[Array, " K"]
+) -> Superposition:
+    """The same of populations that move alike: they live `relative` × τ and emit `shares` of all photons."""
+    parts = [gated(shape.at[1].add(jnp.log(relative[k])), gates) for k in range(len(relative))]
+    weights = [share * part.weight for share, part in zip(shares, parts, strict=True)]
+    d_weights = [share * part.d_weight for share, part in zip(shares, parts, strict=True)]
+    return Superposition(
+        jnp.concatenate(weights, axis=-1),
+        jnp.concatenate([part.variance for part in parts], axis=-1),
+        jnp.concatenate(d_weights, axis=-1),
+        jnp.concatenate([part.d_variance for part in parts], axis=-1),
+    )
+
+
 def gaussian(shape: Float[Array, "1"], nodes: Float[Array, "..."] | None = None) -> Superposition:
     """The laser seen through the optics: one Gaussian, `shape` = (log s,); `nodes` is not used."""
     width2 = jnp.exp(2 * shape).reshape(1, 1)
