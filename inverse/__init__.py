@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from excidiff.inverse.files.streak import Streak, read_streak
     from excidiff.inverse.files.units import format_quantity, parse_quantity
     from excidiff.inverse.results.result import Estimate, FitResult, Measurement
+    from excidiff.inverse.spectrascans import scan_of_spectra
     from excidiff.solver.solution import InputError, SolverError
 
 _HOMES = {
@@ -60,6 +61,7 @@ _HOMES = {
     "read_response": "excidiff.inverse.files.decays",
     "read_spectral_map": "excidiff.inverse.files.spectra",
     "read_streak": "excidiff.inverse.files.streak",
+    "scan_of_spectra": "excidiff.inverse.spectrascans",
     "slit_frames": "excidiff.inverse.files.frames",
 }
 
@@ -94,6 +96,7 @@ __all__ = [
     "read_response",
     "read_spectral_map",
     "read_streak",
+    "scan_of_spectra",
     "slit_frames",
 ]
 

@@ -17,9 +17,10 @@ from excidiff.inverse.derived import diffusivity_estimate, imaged_width, laser_m
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.decays import Decay, Response
 from excidiff.inverse.fit.film import ON_LANDSCAPE, UNIFORM
-from excidiff.inverse.fit.magnification import magnified
+from excidiff.inverse.fit.magnification import exact, magnified
 from excidiff.inverse.fit.optics import Optics
 from excidiff.inverse.lifetimes import MeasuredDecay, agreement, common_lifetime, lifetimes_in_words
+from excidiff.inverse.measure import WITHOUT
 from excidiff.inverse.results.result import Estimate, FitResult
 
 LENGTH_AND_PARTS = ("diffusion_length", "diffusivity", "lifetime")
@@ -100,7 +101,7 @@ def answer_images(
         parameters=parameters,
         measurements=measurements,
         scatter=scatter_of(batch.averaged),
-        goodness=overall_goodness([m.measurement for m in (*batch.averaged, *decays)]),
+        goodness=overall_goodness([m.measurement for m in (*batch.averaged, *decays)]) | _without(batch, optics),
         laser=laser,
         correlations=_correlations(batch, parameters, optics),
         settings=settings,
@@ -142,11 +143,21 @@ def _parameters(asked: Asked, batch, length, deconvolved, lifetime, optics) -> d
     parts = {seen: (optics.source, optics.laser), "psf_fwhm": (optics.psf, optics.psf_image)}
     for name, (width, image) in parts.items():
         if width is not None:
-            whole = width if image is None else imaged_width(width, optics)
+            whole = width if image is None else imaged_width(width, optics, of_laser=name == seen)
             found[name] = width_estimate(whole, "given" if image is None else "fitted")
     if len(batch.measurements) == 1:
         found |= {name: first[name] for name in ("centre_x", "centre_y", "amplitude", "background")}
     return found
+
+
+def _without(batch: Batch, optics: Optics) -> dict[str, Any]:
+    """Errors of the means without that of the magnification, where it has one; see `measure.WITHOUT`."""
+    if not optics.magnification_error:
+        return {}
+    if len(batch.averaged) == 1:
+        return {WITHOUT: batch.averaged[0].measurement.goodness[WITHOUT]}
+    length, deconvolved = mean_length(batch, exact(optics))[0], mean_deconvolved(batch, exact(optics))
+    return {WITHOUT: {"diffusion_length": length.stderr, "deconvolved_length": deconvolved.stderr}}
 
 
 def _correlations(batch: Batch, parameters: dict[str, Estimate], optics: Optics) -> dict[str, dict[str, float]]:

@@ -13,7 +13,7 @@ from excidiff.inverse.fit.magnification import added
 from excidiff.inverse.fit.optics import Optics
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.uncertainty import NORMAL_95, chi2_tail, weighted_mean
-from excidiff.inverse.measure import Measured, measure
+from excidiff.inverse.measure import Measured, measure, without_magnification
 from excidiff.inverse.results.result import Estimate, Measurement
 from excidiff.solver.solution import InputError, SolverError
 
@@ -125,13 +125,12 @@ def _scattered_mean(values, variances, common) -> tuple[float, float]:
 
 def mean_deconvolved(batch: Batch, optics: Optics) -> Estimate:
     """The weighted mean of the deconvolved lengths; the laser's width is common to all: dd_i/dw = −w/d_i."""
-    found = [m.measurement.parameters["deconvolved_length"] for m in batch.averaged]
-    found = [one for one in found if one.value is not None and one.stderr]
-    if len(found) < 2:
-        return found[0] if found else Estimate(None, unit="um", identifiable=False, origin="derived")
+    found = [m for m in batch.averaged if m.measurement.parameters["deconvolved_length"].stderr]
+    found = [without_magnification(m.measurement, "deconvolved_length") for m in found]
+    if not found:
+        return Estimate(None, unit="um", identifiable=False, origin="derived")
     values, laser = np.array([one.value for one in found], float), optics.width
-    scale = [value**2 * added(optics, -((laser.value / value) ** 2)) for value in values]
-    variances = np.array([one.stderr for one in found], float) ** 2 - scale
+    variances = np.array([one.stderr for one in found], float) ** 2
     mean = weighted_mean(values, variances, (-laser.value / values * laser.stderr)[:, None], np.ones((1, 1)))
     stderr = sqrt(mean.stderr**2 + mean.value**2 * added(optics, -((laser.value / mean.value) ** 2)))
     span = NORMAL_95 * stderr

@@ -139,6 +139,8 @@ def _check_both(experiment: Any) -> None:
         )
     said_of = {**experiment.fixed, **experiment.bounds, **experiment.starts, **experiment.priors}
     unclear = [name for name in said_of if name in (*STEADY, *GATED)]
+    if "lifetime" in unclear:
+        raise InputError("the lifetime of images and a spectral map together is given by itself, lifetime=(4.0, 0.1)")
     if unclear:
         raise InputError(
             f"{' and '.join(unclear)} fixed, bounded, started or known beforehand: images and spectral map each have "

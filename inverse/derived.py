@@ -62,9 +62,15 @@ def over_lifetime(number: Estimate, lifetime: Estimate, *, power: int = 1, unit:
     return Estimate(value, error, wide, unit, origin="derived", interval68=inner)
 
 
-def imaged_width(width: Given, optics: Optics) -> Given:
-    """A width that an image gave, µm, with the error of the magnification."""
-    return replace(width, stderr=float(np.hypot(width.stderr, width.value * optics.magnification_error)))
+def imaged_width(width: Given, optics: Optics, *, of_laser: bool) -> Given:
+    """A width that an image gave, µm, with the error of the magnification.
+
+    Of a laser from which a PSF that was told in µm is taken, source² = seen² − (ρ PSF)², by seen²/source² of it.
+    """
+    slope = 1.0
+    if of_laser and optics.laser is not None and optics.psf is not None and optics.psf_image is None:
+        slope = (FWHM * optics.laser.fit.value("width") / width.value) ** 2
+    return replace(width, stderr=float(np.hypot(width.stderr, slope * width.value * optics.magnification_error)))
 
 
 def laser_measurement(laser: Calibration, optics: Optics) -> Measurement:

@@ -14,6 +14,8 @@ from jaxtyping import Float64
 
 from excidiff.inverse.fit.fitted import Fitted
 from excidiff.inverse.fit.limits import SMALLEST_LENGTH, gate_limits
+from excidiff.inverse.fit.magnification import added_to
+from excidiff.inverse.fit.optics import Optics
 from excidiff.inverse.fit.parameters import OPTICAL, UNITS, kind, outer, scale
 from excidiff.inverse.fit.spot import SpotFit
 from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_68, RISE_ONE_SIDED, RISE_TWO_SIDED, profile_bound
@@ -24,6 +26,7 @@ VERY_DOUBTFUL = 3 * DOUBTFUL  # that of a number whose profile is no parabola, n
 TIED = 0.5  # correlation of two numbers of which one's error then tells nothing of the other's interval
 NEXT_TO = 1.5  # ratio to a natural limit within which a value that no slope moves is on it
 NOTHING = 1e-3  # of s: a diffusion length as good as none
+NORMAL_95_ONE_SIDED = 1.644854
 ZERO_COUNTS_95 = 3.0  # ln 20: a Poisson mean that gives nothing with 5 % probability
 
 
@@ -48,6 +51,43 @@ def of_gates(
     if is_endless(found["lifetime"]) and found["amplitude"].origin != "given":
         found["amplitude"] = Estimate(None, unit=UNITS["amplitude"], identifiable=False)  # of all times, ∝ τ
     return {"diffusion_length": _product(fit, found["diffusivity"], found["lifetime"], interval, by_length), **found}
+
+
+def with_magnification(found: dict[str, Estimate], fit: SpotFit, optics: Optics) -> dict[str, Estimate]:
+    """The same, all that scales with the pixels with the error of the magnification."""
+    if not optics.magnification_error:
+        return found
+    scaled = ("diffusion_length", "diffusivity", "centre_x", "centre_y")
+    return found | {
+        name: widened(found[name], float(np.sqrt(added_to(fit, optics, name))), straight=name.startswith("centre"))
+        for name in scaled
+        if name in found and found[name].origin != "given"
+    }
+
+
+def widened(entry: Estimate, error: float, *, straight: bool = False) -> Estimate:
+    """An estimate whose logarithm, or itself if `straight`, has another independent error, by squares.
+
+    Of a limit, whose value is where the search ended, the end is moved by 95 % of it on that side.
+    """
+    value = entry.value
+    if value is None or not error:
+        return entry
+    turn, back = (float, float) if straight else (np.log, np.exp)
+
+    def end(bound: float | None, side: int, many: float) -> float | None:
+        if bound is None:
+            return None
+        if entry.stderr is None:
+            return float(back(turn(bound) + side * NORMAL_95_ONE_SIDED * error))
+        return float(back(turn(value) + side * np.hypot(turn(bound) - turn(value), many * error)))
+
+    sides = {
+        name: None if ends is None else (end(ends[0], -1, many), end(ends[1], 1, many))
+        for name, ends, many in (("interval68", entry.interval68, 1.0), ("interval95", entry.interval95, NORMAL_95))
+    }
+    grown = None if entry.stderr is None else float(np.hypot(entry.stderr, error if straight else value * error))
+    return replace(entry, stderr=grown, **sides)
 
 
 def is_endless(lifetime: Estimate) -> bool:

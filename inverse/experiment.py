@@ -302,7 +302,8 @@ class Experiment:
         """The images' result with the spectral map of the same film."""
         shown = "the decay shows"
         if self.gates is not None:
-            shown, lifetime = "the frames show", images.parameters["lifetime"]
+            lifetime = images.parameters["lifetime"]
+            shown = f"frames{', decay' if self.decays else ''} and spectra together show"
         alone, collection = self.measured_map(lifetime), given_number(self.collection_fwhm, "collection_fwhm")
         found = join(batch, images.parameters.get("diffusion_length"), optics, collection, alone, lifetime)
         told, chosen = found.told, self.model is None

@@ -202,6 +202,7 @@ def answer_joint(images: FitResult, spectra: FitResult, joined: Joined) -> FitRe
     spoken = images.verdicts
     if joined.both is not None and joined.images is not None:  # the spectra say the same of steady light
         same = say.on_identifiability(joined.images, parameters["lifetime"], decays=bool(decays))
+        same += say.on_gates(images.parameters) if "diffusivity" in images.images[0].parameters else []
         spoken = tuple(one for one in spoken if one not in same)
     good = [entry for entry in images.images if entry.status == "fitted"] or [e for e in images.images if e.goodness]
     return FitResult(

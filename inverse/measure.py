@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from excidiff.inverse.estimates import estimates, of_gates
+from excidiff.inverse.estimates import estimates, of_gates, with_magnification
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.film import fit_landscape
 from excidiff.inverse.fit.gated import fit_by_length, fit_gated
 from excidiff.inverse.fit.landscape import Landscape
-from excidiff.inverse.fit.magnification import added, magnified
+from excidiff.inverse.fit.magnification import added, exact
 from excidiff.inverse.fit.optics import Optics
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.prediction import mixed_nodes
@@ -22,6 +22,10 @@ from excidiff.inverse.fit.rescale import with_gain
 from excidiff.inverse.fit.spot import SpotFit, fit_film, fit_gaussian, summed
 from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.results.result import Estimate, Measurement
+
+WITHOUT = "stderr_without_magnification"
+"""Of a goodness: standard errors of `SCALING` without what the magnification adds to all alike."""
+SCALING = ("diffusion_length", "diffusivity", "deconvolved_length")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +77,16 @@ def measure(
     notes += told
     reason = misfit(fit, found) or at_odds(fit, optics.known) or off_decay(fit, optics.known) or _held(fit, constraints)
     if gates is None:
-        parameters = estimates(magnified(fit, optics), interval)
+        parameters = estimates(fit, interval)
     else:
         again = partial(fit_by_length, images, fit, optics.known, constraints, noise, gates)
-        parameters = of_gates(magnified(fit, optics), gates, interval, lambda: magnified(again(), optics))
+        parameters = of_gates(fit, gates, interval, again)
+    own, parameters = parameters, with_magnification(parameters, fit, optics)
     parameters |= {name: _moved(parameters[name], by) for name, by in zip(("centre_x", "centre_y"), place, strict=True)}
     parameters["deconvolved_length"] = deconvolved_length(gaussian, fit, optics, images[0].spacing)
+    if optics.magnification_error:
+        own["deconvolved_length"] = deconvolved_length(gaussian, fit, exact(optics), images[0].spacing)
+        found = {**found, WITHOUT: {name: own[name].stderr for name in SCALING if name in own}}
     measurement = Measurement(
         kind="image",
         file=images[0].name if gates is None else f"{images[0].file} ({len(images)} gates)",
@@ -91,6 +99,12 @@ def measure(
         **pictures(fit),
     )
     return Measured(measurement, fit, gaussian, tuple(notes), _follow(fit), tension(fit, optics.known))
+
+
+def without_magnification(measurement: Measurement, name: str) -> Estimate:
+    """A number of a measurement without what the magnification, common to all, adds to its error."""
+    entry = measurement.parameters[name]
+    return replace(entry, stderr=measurement.goodness.get(WITHOUT, {}).get(name, entry.stderr))
 
 
 def _held(fit: SpotFit, constraints: Constraints) -> str | None:

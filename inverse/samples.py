@@ -90,8 +90,9 @@ def common_error(values: Vector, errors: Vector, stderr: float | None) -> tuple[
     return share, sqrt(share) * together
 
 
-def summarise(sample: Sample, stderr: float | None) -> Sample:
-    """The sample with all its numbers; `stderr` is the error of the mean that the result itself gives."""
+def summarise(sample: Sample, stderr: float | None, scale: float = 0.0) -> Sample:
+    """The sample with all its numbers; `stderr` is the error of the mean that the result itself gives, without that of
+    the magnification, `scale`, which errors of single images do not have in them."""
     values, errors = (np.array([getattr(one, name) for one in sample.used], float) for name in ("value", "stderr"))
     if not values.size:
         return sample
@@ -102,11 +103,11 @@ def summarise(sample: Sample, stderr: float | None) -> Sample:
         "highest": float(values.max()),
     }
     if values.size == 1:
-        alone = Mean(float(values[0]), float(errors[0]))
+        alone = Mean(float(values[0]), float(np.hypot(errors[0], scale)))
         return replace(sample, mean=alone, weighted=alone, **told)
     freedom = values.size - 1
     share, common = common_error(values, errors, stderr)
-    own = errors * sqrt(1 - share)
+    own, common = errors * sqrt(1 - share), float(np.hypot(common, scale))
     weighted, weights, q = _about(values, own, 0.0)
     found = pool(values, own)
     error, grown = combine([(found.stderr**2, freedom)], common)

@@ -6,10 +6,12 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
 from excidiff.inverse.machine import versions
+from excidiff.inverse.measure import WITHOUT, without_magnification
 from excidiff.inverse.results.result import Estimate, Measurement, plain
 from excidiff.inverse.results.sampled import Sample, Samples, Single
 from excidiff.inverse.results.samplefigure import KINDS, encode_figure, samples_figure
@@ -30,7 +32,8 @@ SAMPLE_FILES = {
     "samples.svg": "",
     "samples.pdf": "",
 }
-OF_IMAGES = ("laser_fwhm", "psf_fwhm", "laser_wavelength", "emission_wavelength", "pixel_size")
+OF_IMAGES = ("laser_fwhm", "psf_fwhm", "laser_wavelength", "emission_wavelength", "pixel_size",
+             "magnification_error")  # fmt: skip
 OF_DECAYS = ("irf_fwhm", "period")
 LISTED = 4
 
@@ -125,7 +128,8 @@ def _read(folder: str, name: str) -> Read:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
         measurements = tuple(Measurement.from_dict(entry) for entry in document["measurements"])
-        document = {**document, "parameters": {name: entry["stderr"] for name, entry in document["parameters"].items()},
+        errors = {name: entry["stderr"] for name, entry in document["parameters"].items()}
+        document = {**document, "parameters": errors, "own": errors | document["goodness"].get(WITHOUT, {}),
                     "settings": dict(document["settings"])}  # fmt: skip
     except (OSError, RecursionError) as error:
         raise InputError(f"{file}: cannot be read ({error}); run the fit again") from error
@@ -167,7 +171,8 @@ def _sample(read: Read, quantity: str, kinds: set[str]) -> Sample:
         singles=tuple(_single(m, quantity) for m in own),
         instrument=_instrument(read.document["settings"], kinds),
     )
-    return summarise(sample, read.document["parameters"].get(quantity))
+    whole, own = (read.document[key].get(quantity) for key in ("parameters", "own"))
+    return summarise(sample, own, 0.0 if whole is None or own is None else sqrt(max(whole**2 - own**2, 0.0)))
 
 
 def _single(measurement: Measurement, quantity: str) -> Single:
@@ -184,7 +189,7 @@ def _single(measurement: Measurement, quantity: str) -> Single:
         return Single(name, None, None, "undetermined", "not determined")
     if not entry.stderr:
         return Single(name, entry.value, None, "undetermined", "no error, on a bound")
-    return Single(name, entry.value, entry.stderr, "used")
+    return Single(name, entry.value, without_magnification(measurement, quantity).stderr, "used")
 
 
 def _instrument(settings: Mapping[str, Any], kinds: set[str]) -> dict[str, Any]:

@@ -40,17 +40,16 @@ def read_any_scan(path: str, **options: Any) -> RasterScan:
     useless = [name for name in options if name not in known]
     if useless:
         raise InputError(
-            f"{path}: {' and '.join(useless)} given, of which spectra with axes have no use; leave it out, {known} "
-            "are of them"
+            f"{path}: {' and '.join(useless)} given, of which spectra with axes have no use; leave it out ("
+            f"{', '.join(known)} are what can be said of them)"
         )
-    spectra = read_spectral_map(path, **{name: options[name] for name in OF_SPECTRA if name in options})
+    given = {name: options[name] for name in OF_SPECTRA if name in options}
+    spectra = read_spectral_map(path, **given, mask_nonfinite=True)
     quantity, collection = options.get("quantity", "intensity"), options.get("collection_fwhm")
     return scan_of_spectra(spectra, quantity, collection_fwhm=collection)
 
 
-def scan_of_spectra(
-    spectra: SpectralMap, quantity: str = "energy", *, collection_fwhm: str | float | None = None
-) -> RasterScan:
+def scan_of_spectra(spectra: SpectralMap, quantity: str, *, collection_fwhm: str | float | None = None) -> RasterScan:
     """A scan of a laser over a film whose light was seen through a spectrometer, place by place.
 
     quantity: "energy", the band's centre in meV, or "intensity", the photons within it. collection_fwhm: as of

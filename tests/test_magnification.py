@@ -14,6 +14,7 @@ from benchmarks.photons import FWHM, shoot, shoot_gates
 from excidiff.inverse import Experiment, InputError
 from excidiff.inverse.cli import main
 from excidiff.inverse.files.data import Image
+from excidiff.inverse.samplesjob import compare_folders
 
 WIDTH, LENGTH, ERROR = 0.15, 0.35, 0.03
 GATES = np.arange(0.0, 8.1, 1.0)
@@ -77,6 +78,67 @@ def test_the_mean_of_many_images_is_not_surer_than_the_pixels():
     for name in ("diffusion_length", "deconvolved_length"):
         assert ERROR < mean[name].stderr / mean[name].value < 1.4 * ERROR
         assert mean[name].stderr < one[name].stderr
+
+
+def test_a_scale_that_errs_makes_no_length_compatible_with_none():
+    """600 photons, 15 % of the pixel size: the interval of the profile without it, each end widened by squares."""
+    image = shoot(6, photons=600, width=WIDTH, length=0.1)
+    found = [Experiment(images=[image], laser_fwhm=WIDTH * FWHM, interval="profile", magnification_error=m).fit()
+             for m in (1e-6, 0.15)]  # fmt: skip
+    plain, wide = (one.parameters["diffusion_length"] for one in found)
+    assert plain.stderr
+    assert wide.stderr
+    assert not any("compatible with zero" in verdict for verdict in found[1].verdicts)
+    for before, after in zip(plain.interval95, wide.interval95, strict=True):
+        own, whole = np.log(before / plain.value), np.log(after / wide.value)
+        assert np.hypot(own, 1.96 * 0.15) * 0.9 < abs(whole) < 2.2 * np.hypot(own, 1.96 * 0.15)
+
+
+def test_a_limit_is_moved_by_it():
+    """No diffusion: an upper limit, e^{1.645 m} of what it is without, or more for a width in µm."""
+    image = shoot(7, photons=3000, width=WIDTH, length=0.0)
+    laser = shoot(8, photons=1e6, width=WIDTH)
+    limits = [Experiment(images=[image], laser=laser, magnification_error=m).fit().parameters["diffusion_length"]
+              for m in (None, 0.1)]  # fmt: skip
+    assert [one.stderr for one in limits] == [None, None]
+    assert limits[1].interval95[1] == pytest.approx(limits[0].interval95[1] * np.exp(1.644854 * 0.1), rel=1e-4)
+
+
+def test_a_laser_from_which_a_psf_in_micrometres_is_taken():
+    """d log source/d log p = seen²/source², by images whose pixels are 0.1 % larger."""
+    film, light = shoot(1, photons=3e4, width=WIDTH, length=LENGTH), shoot(2, photons=1e6, width=WIDTH)
+    given = {"psf_fwhm": 0.25, "laser_wavelength": 0.45, "emission_wavelength": 0.5}
+    widths = [
+        Experiment(images=[scaled(film, k)], laser=scaled(light, k), **given, magnification_error=m)
+        .fit()
+        .parameters["laser_fwhm"]
+        for k, m in ((1.0, None), (1.001, None), (1.0, 0.01))
+    ]
+    slope = np.log(widths[1].value / widths[0].value) / np.log(1.001)
+    assert slope > 1.5
+    own = widths[0].stderr / widths[0].value
+    assert widths[2].stderr / widths[2].value == pytest.approx(np.hypot(own, 0.01 * slope), rel=0.01)
+
+
+def test_samples_of_one_microscope_differ_as_without_it(tmp_path):
+    """Two samples through the same pixels: what errs alike for all cancels in their difference, but for its size."""
+    laser = shoot(9, photons=1e6, width=WIDTH)
+    samples = {"a": LENGTH, "b": 1.05 * LENGTH}
+    told = {}
+    for m in (None, 0.05):
+        for number, (name, length) in enumerate(samples.items()):
+            images = [shoot([number, k], photons=3e4, width=WIDTH, length=length) for k in range(5)]
+            folder = tmp_path / f"{name}-{m}"
+            folder.mkdir()
+            result = Experiment(images=images, laser=laser, magnification_error=m).fit()
+            (folder / "result.json").write_text(result.to_json())
+        told[m] = compare_folders([str(tmp_path / f"{name}-{m}") for name in samples], None, "diffusion_length")
+    (before,), (after,) = told[None].pairs, told[0.05].pairs
+    assert after.value == pytest.approx(before.value, rel=1e-3)
+    assert after.stderr == pytest.approx(np.hypot(before.stderr, 0.05 * abs(before.value)), rel=0.05)
+    for one, other in zip(told[None].samples, told[0.05].samples, strict=True):
+        assert other.alike == pytest.approx(one.alike, rel=0.02)
+        assert other.mean.stderr > 0.05 * other.mean.value
 
 
 @pytest.mark.parametrize("imaged", [True, False])

@@ -181,7 +181,7 @@ def test_a_folder_is_read_and_recorded(tmp_path, scan):
 
 @pytest.mark.parametrize(("step", "photons"), [(6.0, 4e4), (6.0, 4e3), (2.0, 4e4)])
 def test_a_bright_band_is_a_gaussian(step, photons):
-    """On next to no ground, in bins of a quarter of its width: no bin is stray, χ² is its freedom, errors are right.
+    """On next to no ground, in bins of a quarter of σ or less: no bin is stray, χ² is its freedom, errors are right.
 
     64 spectra of some 20 bins in reach: χ² per degree of freedom to 0.04, the r.m.s. pull to 0.09; three of each.
     """
@@ -194,6 +194,25 @@ def test_a_bright_band_is_a_gaussian(step, photons):
     assert abs(found.misfit.mean() - 1) < 0.12
     pulls = [(found.centre - 2000.3) / found.centre_error, (found.width - 25.0) / found.width_error]
     assert np.all(np.abs(np.sqrt(np.mean(np.square(pulls), axis=1)) - 1) < 0.27)
+
+
+@pytest.mark.parametrize("width", [0.85, 1.0, 1.5, 2.0, 4.0])
+def test_no_bin_of_a_band_is_stray(width):
+    """Bands down to two bins at half their height, wherever between the bins their centre is, dim and bright."""
+    edges, random = np.arange(40.0), np.random.default_rng(3)
+    centres = 20 + np.linspace(-0.5, 0.5, 50)
+    for photons in (300.0, 1e4, 1e6):
+        light = photons * np.diff(stats.norm.cdf((edges[None] - centres[:, None]) / width)) + 0.3
+        assert not stray_bins(random.poisson(light).astype(float), None).any()
+
+
+@pytest.mark.parametrize(("place", "size"), [(0, 1), (5, 1), (5, 2), (38, 1), (19, 1)])
+def test_one_stray_bin_or_two_are_found(place, size):
+    """In the dark, at either end, and three times as bright as the band's top."""
+    light = 3000 * np.diff(stats.norm.cdf((np.arange(40.0) - 20) / 3)) + 0.3
+    counts = np.random.default_rng(5).poisson(light, (20, 39)).astype(float)
+    counts[7, place : place + size] += 1200 if place == 19 else 300
+    assert np.argwhere(stray_bins(counts, None)).tolist() == [[7, place + k] for k in range(size)]
 
 
 def test_bands_are_followed(scan):

@@ -11,7 +11,7 @@ import pytest
 from scipy import interpolate, stats
 
 from benchmarks.random_maps import DIFFUSIVITY, FIELDS, LASER, LIFETIME, bumps, lit
-from excidiff.inverse import InputError, SpectralMap, cli
+from excidiff.inverse import InputError, SpectralMap, cli, read_spectral_map
 from excidiff.inverse.files.spans import PLANCK_C
 from excidiff.inverse.maps import measure_map
 from excidiff.inverse.spectrascans import read_any_scan, scan_of_spectra
@@ -56,7 +56,7 @@ def seen() -> tuple[np.ndarray, np.ndarray, SpectralMap]:
 def test_energies_are_the_means_of_the_light(seen):
     """χ² of 64 energies within p = 1e-4; a landscape adds a skew of 0.02 errors to the line at most."""
     _, mean, spectra = seen
-    scan = scan_of_spectra(spectra, collection_fwhm="300 nm")
+    scan = scan_of_spectra(spectra, "energy", collection_fwhm="300 nm")
     assert (scan.quantity, scan.collection, scan.spacing) == ("energy", 0.3, pytest.approx((STEP, STEP)))
     pulls = (scan.values - mean) / scan.uncertainty
     assert np.all(scan.uncertainty < 1.3 * LINE / np.sqrt(PHOTONS))
@@ -68,7 +68,9 @@ def test_energies_are_the_means_of_the_light(seen):
 def test_they_give_the_landscape(seen):
     """Better than the energies at face value, by half; inside the band for 90 %."""
     hills, mean, spectra = seen
-    found = measure_map(scan=scan_of_spectra(spectra, collection_fwhm=NEAR), kind="landscape", prior="smooth", **KNOWN)
+    found = measure_map(
+        scan=scan_of_spectra(spectra, "energy", collection_fwhm=NEAR), kind="landscape", prior="smooth", **KNOWN
+    )
     along = STEP * (np.arange(COUNT) - (COUNT - 1) / 2)
     at = tuple(np.meshgrid(along, along, indexing="ij"))
     own, low, high = (interpolate.RegularGridInterpolator((found.y, found.x), side)(at)
@@ -83,14 +85,14 @@ def test_what_is_dark_or_odd_is_masked_and_told(seen):
     counts = spectra.counts.copy()
     counts[0, 0] = GROUND
     counts[3, 4, 5] += 1e5
-    dim = scan_of_spectra(replace(spectra, counts=counts))
+    dim = scan_of_spectra(replace(spectra, counts=counts), "energy")
     assert not dim.mask[0, 0]
     assert dim.mask.sum() == COUNT**2 - 1
     assert any("1 of 64 positions masked" in note for note in dim.notes)
-    plain = scan_of_spectra(spectra)
+    plain = scan_of_spectra(spectra, "energy")
     assert abs(dim.values[3, 4] - plain.values[3, 4]) < plain.uncertainty[3, 4]
     second = stats.norm.pdf((EDGES[1:] + EDGES[:-1]) / 2, LEVEL - 60, 30.0) * 6 * 0.5 * PHOTONS
-    double = scan_of_spectra(replace(spectra, counts=np.round(spectra.counts + second)))
+    double = scan_of_spectra(replace(spectra, counts=np.round(spectra.counts + second)), "energy")
     assert any("no Gaussians" in note for note in double.notes)
     assert np.median(double.uncertainty) > 1.5 * np.median(plain.uncertainty)
 
@@ -144,6 +146,13 @@ def test_from_a_file_with_axes_to_a_map(seen, tmp_path):
     assert any("wavelengths from 601 to 641 nm" in note for note in found["settings"]["notes"])
     with pytest.raises(InputError, match="gain given, of which spectra with axes have no use"):
         read_any_scan(str(tmp_path / "spectra.nc"), quantity="energy", gain=2.0)
+    array[:, 2, 3] = np.nan
+    array.to_netcdf(tmp_path / "dead.nc", engine="h5netcdf")
+    dead = read_any_scan(str(tmp_path / "dead.nc"), quantity="energy")
+    assert np.argwhere(~dead.mask).tolist() == [[2, 3]]
+    assert any("1 of 64 places have numbers that are not finite" in note for note in dead.notes)
+    with pytest.raises(InputError, match="row 2, place 3; cut them out"):
+        read_spectral_map(str(tmp_path / "dead.nc"))
     (tmp_path / "scan.csv").write_text("x_um,y_um,counts\n")
     with pytest.raises(InputError, match="wavelengths are of spectra over a map"):
         read_any_scan(str(tmp_path / "scan.csv"), wavelengths="500..520 nm")

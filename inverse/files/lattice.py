@@ -170,7 +170,7 @@ def _from_raster(raster: Raster, name: str) -> Lattice:
     if len(frames) > 1:
         raise InputError(
             f"{name}: it holds {len(frames)} frames; a scan has one number for each position of the laser: save the "
-            "one, or their sum"
+            "one, or their sum; of spectra with axes scan_of_spectra makes one"
         )
     numbers, notes = frames[0], raster.notes
     own = np.arange(numbers.size).reshape(numbers.shape)

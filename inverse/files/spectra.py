@@ -6,7 +6,7 @@ a Jacobian would make numbers of them whose noise is no longer that of photons.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +104,7 @@ def read_spectral_map(
     wavelengths: Span | None = None,
     places: Span | Sequence[Span] | None = None,
     uncertainty: Uncertainty | None = None,
+    mask_nonfinite: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> SpectralMap:
     r"""Read spectra along a line or over a map: from a table, or from any file that `read_labelled` reads.
@@ -116,12 +117,14 @@ def read_spectral_map(
     wavelengths: the part to use, (500, 540) in nm, "500..540 nm" or "2.3..2.5 eV"; places: that of a line,
     "0..1.5 um", or of a map one of x and one of y. uncertainty: of numbers that are no counts of photons, one number,
     an array or file of the same form, or "from the data": from differences of neighbouring bins (`files.noise`).
+    mask_nonfinite: whether a place with numbers that are not finite is taken as one without light, with a note.
 
     Raises InputError for axes without names or units, for numbers that are neither photons nor have an uncertainty, and
     for what `SpectralMap` refuses.
     """
     name = split_member(str(path))[0].name
     found = read_placed(path, max_pixels=max_pixels)
+    found, lost = _finite(found, name, mask_nonfinite)
     given = None if uncertainty is None else _given_errors(path, found, uncertainty, max_pixels)
     errors, told = settle_noise(found.values, given, name)
     edges = colour_edges(found.colours, found.unit, name)
@@ -138,8 +141,21 @@ def read_spectral_map(
         uncertainty=None if errors is None else errors[cut],
         file=str(path),
         sha256=file_hash(split_member(str(path))[0]),
-        notes=(*sizes, *found.where, *notes, *told),
+        notes=(*sizes, *found.where, *notes, *told, *lost),
     )
+
+
+def _finite(found: Placed, name: str, mask: bool) -> tuple[Placed, list[str]]:
+    """Spectra of finite numbers, those of dead places set to zero if `mask`; else InputError."""
+    dead = np.asarray(~np.isfinite(found.values).all(axis=2))
+    if not dead.any():
+        return found, []
+    count, (y, x) = int(dead.sum()), (int(i) for i in np.argwhere(dead)[0])
+    where = f"{count} of {dead.size} places have numbers that are not finite, the first at row {y}, place {x}"
+    if not mask or dead.all():
+        raise InputError(f"{name}: {where}; cut them out or repair them")
+    values = np.where(dead[:, :, None], 0.0, found.values)
+    return replace(found, values=values), [f"{where}: taken as dark"]
 
 
 def _given_errors(path: str | Path, found: Placed, uncertainty: Uncertainty, max_pixels: int) -> Uncertainty:

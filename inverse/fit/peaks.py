@@ -27,8 +27,8 @@ DARKEST = 0.02  # of the mean: the least variance that photons of a bin are take
 SQRT_2PI = float(np.sqrt(2 * np.pi))
 BATCH = 512  # spectra that are fitted at a time
 ROUNDS = 2  # fits that follow each band with their reach
-NEIGHBOURS, STRAY = 9, 8.0  # bins whose median is what a bin should have, and standard errors above it that none has
-BENT = 0.65  # of that median, √e − 1: by which the top of a band stands out of it, σ being two bins
+STRAY = 8.0  # standard errors above what is beside it that no bin has
+ALONE, TOGETHER = 2.0, 8.0  # times what is beside one bin, and two, that none of a band has
 STRANGE = 3.0  # times the common width, either way, beyond which no spectrum's own width is a start
 
 
@@ -78,12 +78,24 @@ def reduce_spectra(
 def stray_bins(
     counts: Float64[np.ndarray, "P colour"], variance: Float64[np.ndarray, "P colour"] | None
 ) -> Bool[np.ndarray, "P colour"]:
-    """Bins that stand far out of their neighbours' median, such as cosmic rays leave: no band is as narrow."""
-    half = NEIGHBOURS // 2
-    around = np.pad(counts, ((0, 0), (half, half)), mode="reflect")
-    middle = np.median(np.lib.stride_tricks.sliding_window_view(around, NEIGHBOURS, axis=1), axis=2)
-    law = np.maximum(middle, 1.0) if variance is None else variance
-    return counts - middle > STRAY * np.sqrt(law) + BENT * np.maximum(middle, 0.0)
+    """One bin or two that stand far out of those beside them, such as cosmic rays leave: no band is as narrow.
+
+    Of a Gaussian band that is two bins wide at half its height the brightest bin has 1.9 times its neighbours at most,
+    and of two bins the darker one 3.5 times what is beside both.
+    """
+    around = np.pad(counts, ((0, 0), (2, 2)), mode="reflect")
+    law = np.pad(np.maximum(counts, 1.0) if variance is None else variance, ((0, 0), (2, 2)), mode="reflect")
+    quiet = np.minimum(np.roll(law, 1, axis=1), np.roll(law, -1, axis=1))  # a stray count is no measure of its noise
+
+    def out(low: np.ndarray, beside: np.ndarray, times: float) -> np.ndarray:
+        beside = np.maximum(beside, 0.0)
+        return low - beside > STRAY * np.sqrt(np.maximum(quiet, 1e-300)) + (times - 1) * beside
+
+    before, after = np.roll(around, 1, axis=1), np.roll(around, -1, axis=1)
+    one = out(around, np.maximum(before, after), ALONE)
+    two = out(np.minimum(around, after), np.maximum(before, np.roll(around, -2, axis=1)), TOGETHER)
+    found = one | two | np.roll(two, 1, axis=1)
+    return found[:, 2:-2]
 
 
 def follow_bands(
