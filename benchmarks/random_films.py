@@ -19,6 +19,7 @@ from benchmarks.photons import (
     Populations,
     collect_guided,
     collect_spectra,
+    count_aperture,
     count_decay,
     count_populations,
     film_populations,
@@ -117,6 +118,16 @@ def frames_of_two_lifetimes(seed: int) -> Film:
     mean = float(np.dot(lifetimes, shares))
     truth = {**motion({"length": np.sqrt(film.diffusivity * mean), "lifetime": mean})}
     return {"images": movie, "gates": gates, "decay": decay, "laser_fwhm": FWHM * width, "model": "mixture"}, truth
+
+
+def image_and_aperture(seed: int) -> Film:
+    """An image, and a decay of which the counter sees a spot that excitons leave: ρ of 0.5 to 10."""
+    random = np.random.default_rng([21, seed])
+    width, lifetime = random.uniform(0.12, 0.2), random.uniform(2.0, 6.0)
+    film = {"width": width, "length": width * random.uniform(1.0, 3.0), "lifetime": lifetime}
+    spot = shoot([seed, 8], photons=50_000, width=width, length=film["length"], background=0.5)
+    decay = count_aperture(random, 300_000, aperture=float(random.uniform(0.25, 0.6)), **film)
+    return {"images": [spot], "decay": decay, "laser_fwhm": FWHM * width, "model": "free"}, motion(film)
 
 
 # Spectral maps
@@ -224,6 +235,7 @@ KINDS: dict[str, Callable[[int], Film]] = {
     "decay, measured response": partial(decay_alone, response="measured"),
     "decay, Gaussian response": partial(decay_alone, response="gaussian"),
     "image and decay": image_and_decay,
+    "image and decay through an aperture": image_and_aperture,
     "frames and decay": frames_and_decay,
     "image and two lifetimes": two_lifetimes,
     "frames and two lifetimes": frames_of_two_lifetimes,

@@ -91,6 +91,7 @@ def _of_decays(experiment: Any) -> dict[str, Any]:
         "irf": [decay.irf.file for decay in decays if isinstance(decay.irf, Response)],
         "irf_fwhm": [decay.irf for decay in decays if decay.irf and not isinstance(decay.irf, Response)],
         "period": [decay.period for decay in decays if decay.period],
+        "aperture_fwhm": [decay.aperture_fwhm for decay in decays if decay.aperture_fwhm],
     }
     kept = {name: list(dict.fromkeys(values)) for name, values in told.items()}
     names = {"decays": [decay.file for decay in decays], "model": experiment.model, "components": experiment.components}

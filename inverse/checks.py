@@ -79,6 +79,9 @@ def said(experiment: Any, but: Sequence[str] = ()) -> list[str]:
 
 def check_series(experiment: Any) -> None:
     """What a fluence series needs beside it, and what it has no use for."""
+    for decay in experiment.series.decays:
+        if decay.aperture_fwhm is not None:
+            raise InputError(f"{decay.file}: a series takes the light of the whole spot; leave aperture_fwhm out")
     given = said(experiment, but=OF_SERIES)
     given += [name for name in ("images", "decays", "spectral_map", "components") if getattr(experiment, name)]
     if given:

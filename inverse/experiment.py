@@ -12,6 +12,7 @@ from excidiff.inverse.account import account
 from excidiff.inverse.answer import Asked, answer_decays, answer_images
 from excidiff.inverse.answer_powers import answer_series, fit_powers
 from excidiff.inverse.answer_spectra import answer_map, collection_known
+from excidiff.inverse.apertures import check_apertures, through, through_apertures, with_apertures
 from excidiff.inverse.batch import Batch, Progress, measure_all
 from excidiff.inverse.checks import check_map, check_model, check_optics, check_series, gate_pairs, given_number, said
 from excidiff.inverse.derived import lifetime_estimate
@@ -152,6 +153,7 @@ class Experiment:
 
     def _check_decays(self) -> None:
         """What the decays ask of the rest."""
+        check_apertures(self)
         if not self.images and not self.decays:
             raise InputError("nothing to fit: give at least one image of the photoluminescence spot, or a decay")
         if self.components is not None and (self.model != "mixture" or self.components < 2):
@@ -254,6 +256,8 @@ class Experiment:
         if populations is None and self.model is None and self._may_mix:
             decays = of_one_lifetime(decays)
         lifetime = lifetime if populations is None else populations.lifetime
+        decays, escaped = through_apertures(decays, batch, optics)
+        lifetime = common_lifetime(decays) if escaped else lifetime
         batch, columns = draw_images(batch, self.intervals, progress, first=len(decays))
         asked = Asked(self.images, self.gates is None, self.film is None, noise, interval, self.unreadable)
         result = answer_images(asked, batch, optics, lifetime, decays, self.settings())
@@ -261,7 +265,7 @@ class Experiment:
             return finished(self._joined(result, batch, optics, lifetime))
         if populations is not None:
             return finished(with_populations(result, batch, populations))
-        return finished(with_diffusivity(result, told | columns, lifetime, self.seed))
+        return finished(with_apertures(with_diffusivity(result, told | columns, lifetime, self.seed), escaped))
 
     def _movie(
         self, optics: Optics, lifetime: Estimate, populations: Populations | None, mixture=None, **given: Any
@@ -335,7 +339,7 @@ class Experiment:
     @property
     def _may_mix(self) -> bool:
         """Whether the images may be of the populations that a decay shows: of a flat film, without draws."""
-        flat = self.landscape is None and self.spectral_map is None
+        flat = self.landscape is None and self.spectral_map is None and not through(self.decays)
         return flat and len(self.decays) == 1 and self.model != "free" and not self.intervals.random
 
     def settings(self) -> dict[str, Any]:

@@ -243,6 +243,7 @@ def _decays(settings: FitSettings) -> list[Decay] | None:
     rows = {name: getattr(settings, name) for name in ("skip", "curve")}
     which = {name: whole(f"--{name}", text) for name, text in rows.items() if text is not None}
     which |= _said({"column": settings.decay_column, "time_unit": settings.time_unit})
+    which |= _said({"aperture_fwhm": settings.aperture_fwhm})
     found = []
     for path in settings.decay:
         if has_spectra_in_time(path):

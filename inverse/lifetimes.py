@@ -135,9 +135,12 @@ def lifetimes_in_words(components: int) -> str:
     return "one lifetime" if components == 1 else f"a mixture of {_number(components)} lifetimes"
 
 
-def measure_decay(decay: Decay, components: int = 1) -> MeasuredDecay:
-    """Fit `components` lifetimes to a decay. Raises InputError for what cannot be fitted."""
-    fit = fit_decay(decay, components=components)
+def measure_decay(decay: Decay, components: int = 1, escape: float | None = None) -> MeasuredDecay:
+    """Fit `components` lifetimes to a decay; `escape`: of what leaves the collection spot, see `response.Window`.
+
+    Raises InputError for what cannot be fitted.
+    """
+    fit = fit_decay(decay, components=components, escape=escape)
     tests = judged(fit)
     reason = _misfit(fit, tests)
     counted = {

@@ -22,7 +22,7 @@ Model = Literal[
     "free", "mixture", "relaxation", "reabsorption", "landscape", "annihilation", "traps", "saturable traps"
 ]
 MODELS: tuple[str, ...] = get_args(Model)
-OF_INSTRUMENT = ("irf", "irf_fwhm", "period", "decay_column", "time_unit", "skip", "curve", "bands")
+OF_INSTRUMENT = ("irf", "irf_fwhm", "period", "aperture_fwhm", "decay_column", "time_unit", "skip", "curve", "bands")
 INTERVALS = ("fisher", "profile", "bootstrap", "nuts")
 OF_DRAWS = ("interval", "draws", "seed")
 OF_DECAYS = ("decay", *OF_INSTRUMENT, *OF_DRAWS, "uncertainty", "start", "model", "components", "device")
@@ -73,6 +73,7 @@ OPTIONS = {
         ("irf", "FILE", "the instrument's response, in the form of the decay"),
         ("irf-fwhm", "TIME", 'or its width, if it is Gaussian, such as "50 ps"'),
         ("period", "TIME", 'of the laser, such as "25 ns"; without it pulses are far apart'),
+        ("aperture-fwhm", "LENGTH", "of the spot at the sample that the counter sees, if it is not all of the film"),
         ("decay-column", "NAME", "of several columns beside the time, the counts"),
         ("time-unit", "UNIT", "ns, ps, …, of files that do not say"),
         ("skip", "NUMBER", "rows of numbers above the data of a table"),

@@ -44,7 +44,19 @@ DENSITIES = ("peak_density", "peak_density_error")
 KINDS: dict[str, tuple[str, ...]] = {
     "image": ("file", *DENSITIES),
     "frames": ("file", "frame_time", "pulse_time", "slit", "uncertainty"),
-    "decay": ("file", *DENSITIES, "irf", "irf_fwhm", "column", "time_unit", "skip", "curve", "bands", "uncertainty"),
+    "decay": (
+        "file",
+        *DENSITIES,
+        "irf",
+        "irf_fwhm",
+        "aperture_fwhm",
+        "column",
+        "time_unit",
+        "skip",
+        "curve",
+        "bands",
+        "uncertainty",
+    ),
     "spectral_map": ("file", "collection_fwhm", "line", "step", "slit", "wavelengths", "places", "uncertainty"),
 }
 ALONE = ("frames", "spectral_map")  # of which a fit has one

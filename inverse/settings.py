@@ -42,6 +42,7 @@ class FitSettings:
     irf: str | None = None
     irf_fwhm: str | None = None
     period: str | None = None
+    aperture_fwhm: str | None = None
     decay_column: str | None = None
     time_unit: str | None = None
     skip: str | None = None

@@ -40,10 +40,10 @@ results.wording results.sentences results.storage results.archive results.popula
 results.scatter results.slit results.traces results.spectrum results.peaks results.page results.correlations
 results.panels results.record results.report results.result results.mapped results.mapfigure results.mapstore
 results.mappage results.sampled results.samplefigure results.samplepage
-estimates measure batch derived lifetimes populations views maps spectralmaps fluences verdicts answer answer_spectra
-joint answer_powers settings options checks intervals drawn account experiment compare rivals planning planfile
-planpage protocol machine job peaksjob spectrascans mapfile mapjob tails samples sampleverdicts samplesjob
-section illumination filmfile simulation terminal samplescreen demo doctor parser cli
+estimates measure batch derived lifetimes apertures populations views maps spectralmaps fluences verdicts answer
+answer_spectra joint answer_powers settings options checks intervals drawn account experiment compare rivals
+planning planfile planpage protocol machine job peaksjob spectrascans mapfile mapjob tails samples sampleverdicts
+samplesjob section illumination filmfile simulation terminal samplescreen demo doctor parser cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last

@@ -109,15 +109,20 @@ class Decay(Histogram):
     Counts are photons, and their noise Poisson; with an uncertainty it is Gaussian, and they may have any sign.
     irf: the instrument's response as it was measured, or the FWHM of a Gaussian one in ns; None: instantaneous.
     period: of the laser, ns, so that the tails of earlier pulses are there; None: pulses far apart.
+    aperture_fwhm: of the Gaussian spot at the sample, in µm, about the laser's, from which the counter gets light;
+    None: it sees all of it, wherever excitons go.
 
     Raises InputError for what `Histogram` refuses, negative photons, and a window longer than the laser's period.
     """
 
     irf: Response | float | None = None
     period: float | None = None
+    aperture_fwhm: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.aperture_fwhm is not None:
+            parse_quantity(self.aperture_fwhm, "fwhm", name=f"{self.file}: aperture_fwhm")
         negative = self.counts < 0
         if self.uncertainty is None and negative.any():
             raise InputError(
@@ -163,13 +168,15 @@ def read_decay(
     irf: str | Path | Response | None = None,
     irf_fwhm: str | float | None = None,
     period: str | float | None = None,
+    aperture_fwhm: str | float | None = None,
     **options: Unpack[CurveOptions],
 ) -> Decay:
     """Read a decay from a table (CSV, TSV, semicolons or spaces), or from PicoQuant's .ptu and .phu, Becker's .sdt.
 
     A table has times in the first column and counts in another; see `CurveOptions`. irf: the file of the instrument's
     response, in any of these forms, or irf_fwhm its FWHM, "50 ps" or in ns. period: that of the laser, "25 ns"; photon
-    counters' files bring it, and bins beyond it are cut off.
+    counters' files bring it, and bins beyond it are cut off. aperture_fwhm: "400 nm", of the spot that the counter sees
+    where it is not all of the film.
 
     Raises InputError for a unit that nobody states, several columns or curves of which none was chosen (listing them),
     damaged files, and what `Decay` refuses.
@@ -177,7 +184,8 @@ def read_decay(
     given = _period(period)
     response = _response(irf, irf_fwhm, given, options)
     curve, repeats = within_period(_curves(path, options)[0], given, Path(path).name)
-    return Decay(**_fields(path, curve), irf=response, period=repeats)
+    seen = None if aperture_fwhm is None else parse_quantity(aperture_fwhm, "fwhm", name="aperture_fwhm")
+    return Decay(**_fields(path, curve), irf=response, period=repeats, aperture_fwhm=seen)
 
 
 def read_decays(

@@ -45,6 +45,7 @@ SHORTEST = 1e-2  # of a bin: a lifetime below it changes no bin
 SCATTERED = 6.6  # by how much scattered light must lower the deviance to be there: 1 % by chance
 ROUND = 64  # bins, of which a response has a multiple, so that one program serves many
 ALIKE = 1e-2  # of a bin: how far bins of decay and response may run apart over the whole window and be the same
+PARTS, FEWER = 72, 24  # splines of a Gaussian response: 1e-7 of the peak, or 1e-4 where each is for many rates
 LONGEST = 1e3  # of the window: a lifetime beyond it is flat
 
 
@@ -97,8 +98,8 @@ class DecayFit(Fitted):
         return share, slope @ self.covariance[k : 2 * k, k : 2 * k] @ slope
 
 
-def fit_decay(decay: Decay, *, components: int = 1) -> DecayFit:
-    """Fit `components` lifetimes to a decay, and scattered laser light where it shows.
+def fit_decay(decay: Decay, *, components: int = 1, escape: float | None = None) -> DecayFit:
+    """Fit `components` lifetimes to a decay, and scattered laser light where it shows; `escape`: see `Window`.
 
     Raises InputError for a window that cannot tell so many lifetimes, SolverError for a fit that meets numbers that are
     not finite.
@@ -106,10 +107,11 @@ def fit_decay(decay: Decay, *, components: int = 1) -> DecayFit:
     if not fits(decay, components):
         raise InputError(f"{decay.file}: {len(decay.time)} bins cannot tell {components} lifetimes")
     window = Window(float(decay.edges[0]), decay.width, len(decay.time), decay.period)
-    shape, raw = response_of(decay)
+    shape, raw = response_of(decay, PARTS if escape is None else FEWER)
     shaped = (window.bins, shape is not None and shape.alike)
     model = _model(*shaped, components)
-    seen = (window._replace(bins=0), None if shape is None else shape._replace(alike=False))
+    whole = (window._replace(bins=0), None if shape is None else shape._replace(alike=False))
+    seen = (whole[0]._replace(escape=escape), whole[1])
     arguments = (*seen, 0.0)
     noise = "poisson" if decay.uncertainty is None else "gaussian"
     counts = _counts(decay)
@@ -146,7 +148,7 @@ def fit_decay(decay: Decay, *, components: int = 1) -> DecayFit:
         held = names.index(name)
         other = best.parameters.copy()
         other[held] = value
-        rows = lattice(*shaped, np.exp(-other[:components]), other[None, 2 * components], *seen)[0]
+        rows = lattice(*shaped, np.exp(-other[:components]), other[None, 2 * components], *whole)[0]
         if held < components:
             size = linear(np.asarray(rows), decay.counts, law_of(best, counts, noise).reshape(-1))
             other[components : 2 * components] = np.log(np.maximum(size[:-1], 1e-6 * np.abs(decay.counts).sum()))
@@ -221,12 +223,13 @@ def _numbered(name: str, count: int) -> tuple[str, ...]:
     return (name,) if count == 1 else tuple(f"{name}_{k + 1}" for k in range(count))
 
 
-def response_of(decay: Decay) -> tuple[Shape | None, np.ndarray | None]:
-    """The response, and where its own noise is known, its counts above the background, cut to where there are any."""
+def response_of(decay: Decay, parts: int = PARTS) -> tuple[Shape | None, np.ndarray | None]:
+    """The response, and where its own noise is known, its counts above the background, cut to where there are any;
+    `parts`: splines of a Gaussian one."""
     if decay.irf is None:
         return None, None
     if not isinstance(decay.irf, Response):
-        return gaussian_shape(float(decay.irf) / FWHM), None
+        return gaussian_shape(float(decay.irf) / FWHM, parts=parts), None
     raw, width = above_dark(decay.irf.counts)[0], decay.irf.width
     if not raw.sum() > 0:
         raise InputError(f"{decay.irf.file}: the response does not stand out of its background; is it the right file?")
@@ -249,18 +252,33 @@ def _model(bins: int, alike: bool, components: int) -> Model:
     a variance that has this noise in it can bear.
     """
 
-    def expected(parameters, window: Window, shape: Shape | None, darkest):
+    def model(parameters, window: Window, shape: Shape | None, darkest):
+        parameters = jnp.asarray(parameters)
         window, shape = shaped_as(bins, alike, window, shape)
         shift, background, scattered = parameters[2 * components :]
-        rates, photons = jnp.exp(-parameters[:components]), jnp.exp(parameters[components : 2 * components])
-        light = sum(photons[k] * shown(rates[k], shift, shape, window) for k in range(components))
-        light = light + scattered * flash(shift, shape, window)
-        return (background + jnp.maximum(light, darkest))[None, None]
+        one = jnp.ones_like(shift)
 
-    def model(parameters, window, shape, darkest):
-        parameters = jnp.asarray(parameters)
-        slopes = jax.jacfwd(expected)(parameters, window, shape, darkest)
-        return expected(parameters, window, shape, darkest), jnp.moveaxis(slopes, -1, 0)
+        def along(light, *at):
+            """(light, its slopes), along each number in turn: most of them are in one part of the light only."""
+            ends = [
+                jax.jvp(light, at, tuple(one if k == j else 0 * one for j in range(len(at)))) for k in range(len(at))
+            ]
+            return ends[0][0], [slope for _, slope in ends]
+
+        parts = [
+            along(lambda log, late: shown(jnp.exp(-log), late, shape, window), parameters[k], shift)
+            for k in range(components)
+        ]
+        photons = jnp.exp(parameters[components : 2 * components])
+        laser, (laser_later,) = along(lambda late: flash(late, shape, window), shift)
+        light = sum(photons[k] * part for k, (part, _) in enumerate(parts)) + scattered * laser
+        by_lifetime = [photons[k] * slopes[0] for k, (_, slopes) in enumerate(parts)]
+        by_photons = [photons[k] * part for k, (part, _) in enumerate(parts)]
+        later = sum(photons[k] * slopes[1] for k, (_, slopes) in enumerate(parts)) + scattered * laser_later
+        lit = jnp.where(light > darkest, 1.0, 0.0)
+        slopes = [lit * slope for slope in (*by_lifetime, *by_photons, later)]
+        slopes = jnp.stack([*slopes, jnp.ones_like(light), lit * laser])
+        return (background + jnp.maximum(light, darkest))[None, None], slopes[:, None, None]
 
     return model
 
