@@ -247,7 +247,8 @@ def _decays(settings: FitSettings) -> list[Decay] | None:
     found = []
     for path in settings.decay:
         if has_spectra_in_time(path):
-            found += _bands(path, settings, width if irf is None else irf, period)
+            bands = _bands(path, settings, width if irf is None else irf, period)
+            found += [replace(one, aperture_fwhm=settings.aperture_fwhm) for one in bands]  # type: ignore[arg-type]
             continue
         if settings.bands is not None or (settings.uncertainty is not None and settings.spectral_map is None):
             raise InputError(f"{path}: --bands and --uncertainty are of streak images; this has no axis of time in it")

@@ -97,6 +97,7 @@ def test_what_cannot_be_is_refused():
     for change in ({"interval": "bootstrap"}, {"images": [], "laser_fwhm": None}):
         with pytest.raises(InputError, match="through an aperture"):
             Experiment(**(given | change))
+    assert counted(np.random.default_rng(1), photons=1000, aperture_fwhm="400 nm").aperture_fwhm == 0.4
     with pytest.raises(InputError, match="aperture_fwhm"):
         counted(np.random.default_rng(1), photons=1000, aperture_fwhm=-1.0)
 

@@ -122,7 +122,8 @@ class Decay(Histogram):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.aperture_fwhm is not None:
-            parse_quantity(self.aperture_fwhm, "fwhm", name=f"{self.file}: aperture_fwhm")
+            seen = parse_quantity(self.aperture_fwhm, "fwhm", name=f"{self.file}: aperture_fwhm")
+            object.__setattr__(self, "aperture_fwhm", seen)
         negative = self.counts < 0
         if self.uncertainty is None and negative.any():
             raise InputError(
