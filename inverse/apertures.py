@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from excidiff.inverse.batch import Batch, mean_length
-from excidiff.inverse.estimates import widened
+from excidiff.inverse.estimates import positive, widened
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.fit.decay import fit_decay
 from excidiff.inverse.fit.optics import Optics
-from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.lifetimes import MeasuredDecay, measure_decay
 from excidiff.inverse.results.result import Estimate, FitResult
 from excidiff.inverse.results.wording import estimate_in_words as in_words
@@ -33,11 +32,13 @@ METHODS = (
 
 @dataclass(frozen=True, eq=False)
 class Escaped:
-    """A decay with what leaves its aperture in the fit; `before`: the lifetime without; slope: h of the header."""
+    """A decay with what leaves its aperture in the fit, ρ its `escape`; `before`: the lifetime without; `own`: that of
+    the decay's own error; slope: h of the header."""
 
     decay: MeasuredDecay
     escape: float
     before: Estimate
+    own: Estimate
     slope: float
 
 
@@ -75,18 +76,16 @@ def through_apertures(
             continue
         widths2 = (optics.source.value**2 + one.decay.aperture_fwhm**2) / (8 * np.log(2))
         rho, error = float(2 * length.value**2 / widths2), 2 * length.stderr / length.value
-        count = one.fit.components
-        again = measure_decay(one.decay, count, rho)
+        again = measure_decay(one.decay, escape=rho)
+        own = again.lifetimes[0]
         low, high = (
-            fit_decay(one.decay, components=count, escape=float(rho * np.exp(side * error))).value(again.fit.names[0])
-            for side in (-1, 1)
+            fit_decay(one.decay, escape=float(rho * np.exp(side * error))).value("lifetime") for side in (-1, 1)
         )
         slope = float(np.log(high / low)) / (2 * error)
-        numbers = dict(again.measurement.parameters)
-        numbers |= {name: widened(entry, slope * error) for name, entry in numbers.items() if name == "lifetime"}
+        numbers = {**again.measurement.parameters, "lifetime": widened(own, slope * error)}
         again = replace(again, measurement=replace(again.measurement, parameters=numbers))
         found.append(again)
-        escaped.append(Escaped(again, rho, one.lifetimes[0], slope))
+        escaped.append(Escaped(again, rho, one.lifetimes[0], own, slope))
     return tuple(found), tuple(escaped)
 
 
@@ -102,18 +101,11 @@ def with_apertures(result: FitResult, escaped: Sequence[Escaped]) -> FitResult:
             f"c²) = {one.escape:.3g}): its lifetime is {in_words(now)}; taken for the light of the whole spot it would "
             f"be {in_words(one.before)}."
         )
-    length, diffusivity = parameters["diffusion_length"], parameters["diffusivity"]
-    lone = len(result.decays) == 1 and diffusivity.stderr and diffusivity.value and length.stderr and length.value
-    lifetime = escaped[0].decay.lifetimes[0]
-    if lone and lifetime.stderr and lifetime.value:
-        slope, relative = escaped[0].slope, length.stderr / length.value  # type: ignore[operator]
-        alone2 = (lifetime.stderr / lifetime.value) ** 2 - (2 * slope * relative) ** 2
-        error = float(np.sqrt(max(alone2, 0.0) + ((2 - 2 * slope) * relative) ** 2))
-        span = float(np.exp(NORMAL_95 * error))
-        value = float(diffusivity.value)  # type: ignore[arg-type]
-        parameters["diffusivity"] = replace(
-            diffusivity, stderr=value * error, interval95=(value / span, value * span), interval68=None
-        )
+    length, diffusivity, own = parameters["diffusion_length"], parameters["diffusivity"], escaped[0].own
+    if len(result.decays) == 1 and diffusivity.value and length.value and length.stderr and own.value and own.stderr:
+        follows = (2 - 2 * escaped[0].slope) * length.stderr / length.value
+        error = float(np.hypot(own.stderr / own.value, follows))
+        parameters["diffusivity"] = positive(diffusivity.value, error, diffusivity.unit, diffusivity.origin)
     return replace(
         result,
         parameters=parameters,

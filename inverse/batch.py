@@ -7,6 +7,7 @@ from math import erfc, sqrt
 import numpy as np
 from jaxtyping import Float64
 
+from excidiff.inverse.estimates import positive
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.landscape import Landscape
 from excidiff.inverse.fit.magnification import added
@@ -103,8 +104,7 @@ def mean_length(batch: Batch, optics: Optics) -> tuple[Estimate, float | None]:
         value, relative = _scattered_mean(lengths, variances, shared @ precision @ shared.T)
     follow = float(common.weights @ (shared @ precision)[:, optics.known.names.index("width")])
     relative = sqrt(relative**2 + added(optics, follow))
-    span = float(np.exp(NORMAL_95 * relative))
-    return Estimate(value, value * relative, (value / span, value * span), "um"), common.chi2
+    return positive(value, relative, "um", "fitted"), common.chi2
 
 
 def _scattered_mean(values, variances, common) -> tuple[float, float]:

@@ -112,8 +112,7 @@ def check_map(experiment: Any) -> None:
         _check_both(experiment)
     if experiment.model == "mixture":
         raise InputError("a mixture of lifetimes is fitted to decays alone; leave the spectral map out")
-    if (experiment.laser is None) == (experiment.laser_fwhm is None):
-        raise InputError("give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=)")
+    _check_laser(experiment)
     for name in ("laser_fwhm", "psf_fwhm", "lifetime", "collection_fwhm"):
         given_number(getattr(experiment, name), name)
     if experiment.temperature is not None and not 0 < experiment.temperature < np.inf:
@@ -153,8 +152,7 @@ def _check_both(experiment: Any) -> None:
 
 def check_optics(experiment: Any) -> None:
     """The laser and the PSF of images, their colours, and the magnification."""
-    if (experiment.laser is None) == (experiment.laser_fwhm is None):
-        raise InputError("give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=)")
+    _check_laser(experiment)
     if experiment.psf is not None and experiment.psf_fwhm is not None:
         raise InputError("give the PSF either as an image (psf=) or by its FWHM (psf_fwhm=), not both")
     if (experiment.laser_wavelength is None) != (experiment.emission_wavelength is None):
@@ -164,6 +162,12 @@ def check_optics(experiment: Any) -> None:
         if name.endswith("wavelength") and isinstance(getattr(experiment, name), tuple | list):
             raise InputError(f"{name} = {getattr(experiment, name)!r}; give one number in µm, without an error")
         given_number(getattr(experiment, name), name)
+
+
+def _check_laser(experiment: Any) -> None:
+    """One laser, told in one way."""
+    if (experiment.laser is None) == (experiment.laser_fwhm is None):
+        raise InputError("give the laser either as an image (laser=) or by its FWHM at the sample (laser_fwhm=)")
 
 
 def _check_magnification(experiment: Any) -> None:

@@ -8,6 +8,7 @@ a number that hangs together with another that is very unsure: what curvature te
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import sqrt
 
 import numpy as np
 from jaxtyping import Float64
@@ -19,14 +20,13 @@ from excidiff.inverse.fit.optics import Optics
 from excidiff.inverse.fit.parameters import OPTICAL, UNITS, kind, outer, scale
 from excidiff.inverse.fit.spot import SpotFit
 from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_68, RISE_ONE_SIDED, RISE_TWO_SIDED, profile_bound
-from excidiff.inverse.results.result import Estimate
+from excidiff.inverse.results.result import Estimate, Origin
 
 DOUBTFUL = 0.1  # relative error above which the profile likelihood is asked, whatever interval was
 VERY_DOUBTFUL = 3 * DOUBTFUL  # that of a number whose profile is no parabola, nor that of what is tied to it
 TIED = 0.5  # correlation of two numbers of which one's error then tells nothing of the other's interval
 NEXT_TO = 1.5  # ratio to a natural limit within which a value that no slope moves is on it
 NOTHING = 1e-3  # of s: a diffusion length as good as none
-NORMAL_95_ONE_SIDED = 1.644854
 ZERO_COUNTS_95 = 3.0  # ln 20: a Poisson mean that gives nothing with 5 % probability
 
 
@@ -51,6 +51,12 @@ def of_gates(
     if is_endless(found["lifetime"]) and found["amplitude"].origin != "given":
         found["amplitude"] = Estimate(None, unit=UNITS["amplitude"], identifiable=False)  # of all times, ∝ τ
     return {"diffusion_length": _product(fit, found["diffusivity"], found["lifetime"], interval, by_length), **found}
+
+
+def positive(value: float, error: float, unit: str, origin: Origin = "derived") -> Estimate:
+    """A number with its relative error, its interval symmetric in its logarithm."""
+    span = float(np.exp(NORMAL_95 * error))
+    return Estimate(value, value * error, (value / span, value * span), unit, origin=origin)
 
 
 def with_magnification(found: dict[str, Estimate], fit: SpotFit, optics: Optics) -> dict[str, Estimate]:
@@ -79,7 +85,7 @@ def widened(entry: Estimate, error: float, *, straight: bool = False) -> Estimat
         if bound is None:
             return None
         if entry.stderr is None:
-            return float(back(turn(bound) + side * NORMAL_95_ONE_SIDED * error))
+            return float(back(turn(bound) + side * sqrt(RISE_ONE_SIDED) * error))
         return float(back(turn(value) + side * np.hypot(turn(bound) - turn(value), many * error)))
 
     sides = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.estimates import DOUBTFUL, estimate, leans
+from excidiff.inverse.estimates import DOUBTFUL, estimate, leans, positive
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import FluenceSeries
@@ -120,8 +120,7 @@ def product(fit: SeriesFit, powers: dict[str, float], unit: str) -> Estimate:
     value = float(np.exp(own))
     if any(name in fit.blind for name in powers) or not variance > 0:
         return Estimate(None, unit=unit, identifiable=False, origin="derived")
-    error, span = sqrt(variance), float(np.exp(NORMAL_95 * sqrt(variance)))
-    return Estimate(value, value * error, (value / span, value * span), unit, origin="derived")
+    return positive(value, sqrt(variance), unit)
 
 
 def _slope_error(fit: SeriesFit, slopes: dict[str, float]) -> tuple[float, float]:
@@ -148,8 +147,7 @@ def diffusion_length(fit: SeriesFit) -> Estimate:
     value = sqrt(numbers["diffusivity"] / (rate + lost))
     if not variance > 0 or any(name in fit.blind for name in slopes):
         return Estimate(None, unit="um", identifiable=False, origin="derived")
-    span = float(np.exp(NORMAL_95 * sqrt(variance)))
-    return Estimate(value, value * sqrt(variance), (value / span, value * span), "um", origin="derived")
+    return positive(value, sqrt(variance), "um")
 
 
 def _lost(model: str, numbers: Mapping[str, Any]) -> tuple[Any, Any]:

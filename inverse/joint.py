@@ -26,7 +26,7 @@ from excidiff.inverse import verdicts as say
 from excidiff.inverse.answer_spectra import collection_known
 from excidiff.inverse.batch import Batch, overall_goodness
 from excidiff.inverse.derived import over_lifetime
-from excidiff.inverse.estimates import is_limit
+from excidiff.inverse.estimates import is_limit, positive
 from excidiff.inverse.fit.limits import Known
 from excidiff.inverse.fit.magnification import magnified
 from excidiff.inverse.fit.optics import Given, Optics
@@ -34,7 +34,7 @@ from excidiff.inverse.fit.parameters import UNITS
 from excidiff.inverse.fit.spectral import again
 from excidiff.inverse.fit.spot import SpotFit
 from excidiff.inverse.fit.start import FWHM
-from excidiff.inverse.fit.uncertainty import NORMAL_95, weighted_mean
+from excidiff.inverse.fit.uncertainty import weighted_mean
 from excidiff.inverse.results.result import Estimate, FitResult, Measurement
 from excidiff.inverse.results.wording import counted
 from excidiff.inverse.results.wording import estimate_in_words as in_words
@@ -120,25 +120,20 @@ def _with_movie(both: MeasuredMap, movie: SpotFit, before: float) -> MeasuredMap
     along = covariance.mean(axis=0) / known
     values = own + along * log(length.value / before)
     matrix = covariance + np.outer(along, along) * ((length.stderr / length.value) ** 2 - known)
-    found = {name: _logged(values[k], matrix[k, k], movie.moving[index[k]], UNITS[name])
-             for k, name in enumerate(("diffusivity", "lifetime"))}  # fmt: skip
+    found = {
+        name: positive(float(np.exp(values[k])), sqrt(matrix[k, k]), UNITS[name], "fitted")
+        for k, name in enumerate(("diffusivity", "lifetime"))
+        if movie.moving[index[k]]
+    }
+    found = {name: parameters[name] for name in ("diffusivity", "lifetime")} | found
     if attempts is not None:
         found["relaxation"] = over_lifetime(attempts, found["lifetime"])
         if attempts.stderr and attempts.interval68 is None and attempts.value is not None:
             at, to = (both.fit.names.index(name) for name in ("attempts", "diffusion_length"))
             joint = both.fit.covariance[at, at] + matrix[1, 1] - 2 * along[1] * both.fit.covariance[at, to]
-            found["relaxation"] = _logged(log(attempts.value) - values[1], joint, True, "1/ns")
+            found["relaxation"] = positive(attempts.value / float(np.exp(values[1])), sqrt(joint), "1/ns")
     entry = replace(both.measurement, parameters={**parameters, **found})
     return replace(both, measurement=entry)
-
-
-def _logged(own: float, variance: float, moved: bool, unit: str) -> Estimate:
-    """A number of that logarithm, with a symmetric interval of it; as it was given where it has not moved."""
-    value, error = float(np.exp(own)), sqrt(variance)
-    if not moved:
-        return Estimate(value, unit=unit, origin="given")
-    span = float(np.exp(NORMAL_95 * error))
-    return Estimate(value, value * error, (value / span, value * span), unit)
 
 
 def _known(batch: Batch, length: Estimate, optics: Optics, collection: Given | None) -> Known:

@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from excidiff.inverse.batch import Batch
+from excidiff.inverse.estimates import positive
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.prediction import mixed_nodes
-from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.lifetimes import MeasuredDecay, lifetimes_in_words
 from excidiff.inverse.measure import Measured
 from excidiff.inverse.results.result import Estimate, FitResult
@@ -50,11 +50,6 @@ class Populations:
         size = 2 * self.decay.fit.components
         return self.decay.fit.covariance[:size, :size]
 
-    def ages(self, own: Float64[np.ndarray, " 2K"] | None = None) -> Float64[np.ndarray, "2 Q"]:
-        """Nodes of the ages, in mean ages."""
-        lifetimes, shares = _split(self.own if own is None else own)
-        return mixed_nodes(lifetimes, shares)
-
     @property
     def mean_slope(self) -> Float64[np.ndarray, " 2K"]:
         """∂ log τ̄/∂θ."""
@@ -67,7 +62,7 @@ class Populations:
         """τ̄ with its error, ns."""
         lifetimes, shares = _split(self.own)
         error = float(np.sqrt(self.mean_slope @ self.covariance @ self.mean_slope))
-        return _positive(float(shares @ lifetimes), error, "ns")
+        return positive(float(shares @ lifetimes), error, "ns")
 
     def within(self, constraints: Constraints) -> Constraints:
         """What is said of a movie, with the mean age fixed."""
@@ -87,7 +82,8 @@ class Populations:
         at = found.fit.names.index("diffusion_length" if steady else "diffusivity")
 
         def fitted(own) -> float:
-            nodes = self.ages(own) if steady else (problem.arguments[0][0], *self.mixture(own))
+            mixture = self.mixture(own)
+            nodes = mixed_nodes(*mixture) if steady else (problem.arguments[0][0], *mixture)
             changed = replace(problem, arguments=(nodes, *problem.arguments[1:]))
             return changed.fit(found.fit.values, tolerance=1e-6).parameters[at]
 
@@ -130,12 +126,9 @@ def with_populations(result: FitResult, batch: Batch, populations: Populations) 
         (slope, both), error = populations.slopes(first), length.stderr / length.value
         grown = np.sqrt(error**2 + slope @ populations.covariance @ slope)
         relative = np.sqrt(4 * error**2 + both @ populations.covariance @ both)
-        origin = length.origin
-        parameters["diffusion_length"] = replace(_positive(length.value, float(grown), "um"), origin=origin)
-        parameters["diffusivity"] = replace(
-            _positive(length.value**2 / lifetime.value, float(relative), "um^2/ns"),
-            origin=parameters["diffusivity"].origin,
-        )
+        parameters["diffusion_length"] = positive(length.value, float(grown), "um", length.origin)
+        value, origin = length.value**2 / lifetime.value, parameters["diffusivity"].origin
+        parameters["diffusivity"] = positive(value, float(relative), "um^2/ns", origin)
     parameters["lifetime"] = lifetime
     own = populations.decay.measurement.parameters
     parameters |= {name: entry for name, entry in own.items() if name.startswith(("lifetime_", "weight_"))}
@@ -161,9 +154,3 @@ def _split(own: Float64[np.ndarray, " 2K"]) -> tuple[Float64[np.ndarray, " K"], 
     """(lifetimes, shares of the photons)."""
     lifetimes, photons = np.exp(own.reshape(2, -1))
     return lifetimes, photons / photons.sum()
-
-
-def _positive(value: float, error: float, unit: str) -> Estimate:
-    """A derived number with its relative error, its interval symmetric in its logarithm."""
-    span = float(np.exp(NORMAL_95 * error))
-    return Estimate(value, value * error, (value / span, value * span), unit, origin="derived")

@@ -153,6 +153,8 @@ def test_from_a_file_with_axes_to_a_map(seen, tmp_path):
     assert any("1 of 64 places have numbers that are not finite" in note for note in dead.notes)
     with pytest.raises(InputError, match="row 2, place 3; cut them out"):
         read_spectral_map(str(tmp_path / "dead.nc"))
+    whole = read_spectral_map(str(tmp_path / "dead.nc"), uncertainty=10.0, places="0..0.25 um, 0..1.2 um")
+    assert whole.x.size == 2  # what is not used need not be finite
     (tmp_path / "scan.csv").write_text("x_um,y_um,counts\n")
     with pytest.raises(InputError, match="wavelengths are of spectra over a map"):
         read_any_scan(str(tmp_path / "scan.csv"), wavelengths="500..520 nm")

@@ -124,11 +124,11 @@ def read_spectral_map(
     """
     name = split_member(str(path))[0].name
     found = read_placed(path, max_pixels=max_pixels)
-    found, lost = _finite(found, name, mask_nonfinite)
-    given = None if uncertainty is None else _given_errors(path, found, uncertainty, max_pixels)
-    errors, told = settle_noise(found.values, given, name)
     edges = colour_edges(found.colours, found.unit, name)
     cut, notes = _part(found, edges, wavelengths, places, name)
+    found, lost = _finite(found, cut, name, mask_nonfinite)
+    given = None if uncertainty is None else _given_errors(path, found, uncertainty, max_pixels)
+    errors, told = settle_noise(found.values, given, name)
     y, x = found.y[cut[0]], found.x[cut[1]]
     cell, height, sizes = _cell(y, x, step, slit, name)
     return SpectralMap(
@@ -145,9 +145,10 @@ def read_spectral_map(
     )
 
 
-def _finite(found: Placed, name: str, mask: bool) -> tuple[Placed, list[str]]:
-    """Spectra of finite numbers, those of dead places set to zero if `mask`; else InputError."""
-    dead = np.asarray(~np.isfinite(found.values).all(axis=2))
+def _finite(found: Placed, cut: tuple[slice, ...], name: str, mask: bool) -> tuple[Placed, list[str]]:
+    """Spectra finite in the part that is used, those of dead places set to zero if `mask`; else InputError."""
+    dead = np.zeros(found.values.shape[:2], bool)
+    dead[cut[:2]] = ~np.isfinite(found.values[cut]).all(axis=2)
     if not dead.any():
         return found, []
     count, (y, x) = int(dead.sum()), (int(i) for i in np.argwhere(dead)[0])
