@@ -35,8 +35,8 @@ from excidiff.inverse import Decay, Experiment, read_decays
 from excidiff.inverse.answer_powers import answer_series, bic, fit_powers
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.detector import Detector
+from excidiff.inverse.fit.layout import FILMS, scale_name
 from excidiff.inverse.fit.likelihood import goodness
-from excidiff.inverse.fit.shots import FILMS, scale_name
 from excidiff.inverse.lifetimes import measure_decay
 from excidiff.inverse.machine import start
 from excidiff.inverse.results.result import plain

@@ -27,10 +27,12 @@ TIMES = np.linspace(0.0, 40.0, 41)
 def kinds() -> list[tuple[float, Medium]]:
     """(share, film) of two kinds of excitons that decay like those of the film with traps, in all.
 
-    Free and trapped change as (n, m)′ = −R (n, m); with R = V λ V⁻¹ the free ones are Σ V_0k (V⁻¹)_k0 e^{−λ_k t}.
+    Free and trapped change as (n, m)′ = −R (n, m); with m in units that make R symmetric, R = V λ Vᵀ, the free ones
+    are Σ V_0k² e^{−λ_k t}.
     """
-    rates, vectors = np.linalg.eig(np.array([[1 / LIFETIME + RATE, -RELEASE], [-RATE, RELEASE + 1 / HELD]]))
-    shares = vectors[0] * np.linalg.inv(vectors)[:, 0]
+    between = -np.sqrt(RATE * RELEASE)
+    rates, vectors = np.linalg.eigh(np.array([[1 / LIFETIME + RATE, between], [between, RELEASE + 1 / HELD]]))
+    shares = vectors[0] ** 2
     return [(share, Medium(DIFFUSIVITY, 1 / rate)) for share, rate in zip(shares, rates, strict=True)]
 
 

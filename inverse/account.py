@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.checks import gate_pairs
 from excidiff.inverse.files.decays import Response
+from excidiff.inverse.files.frames import gate_pairs
 
 PLAIN = ("laser_fwhm", "psf_fwhm", "laser_wavelength", "emission_wavelength", "magnification_error", "lifetime",
          "noise", "background", "interval")  # fmt: skip

@@ -11,11 +11,11 @@ from excidiff.inverse.derived import laser_measurement, width_estimate
 from excidiff.inverse.estimates import is_limit
 from excidiff.inverse.files.decays import Histogram, Response
 from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.fit.layout import FILMS
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.pulses import STEPS, Told
 from excidiff.inverse.fit.response import above_dark
-from excidiff.inverse.fit.shots import FILMS
 from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.trials import TRIED
 from excidiff.inverse.fluences import MeasuredSeries, measure_series
@@ -30,10 +30,11 @@ WORDS = {
     "saturable traps": "traps that fill",
 }
 METHODS = (
-    "All images and decays were fitted together with one film, {model}, after {pulses} of the given peak "
+    "All measurements were fitted together with one film, {model}, after {pulses} of the given peak "
     "densities, by the maximum of the {likelihood} (Fisher scoring). The diffusion-recombination equation was "
     "solved for the round spot in Bessel modes, with local kinetics solved exactly in each of {steps} graded steps in "
-    "time (sixth order by extrapolation); images are blurred by the PSF and integrated over pixels, decays over bins. "
+    "time (sixth order by extrapolation); images and frames are blurred by the PSF and integrated over pixels, frames "
+    "over their gates, decays over bins. "
     "Scales between excitons and photons are {scale}. The fit was made from the best of {tried} films spread over what "
     "could be{started}. Errors are from the expected information at the optimum; where one "
     "exceeds a tenth of its value, the interval is that of the profile likelihood."
@@ -42,7 +43,7 @@ SHARPER = 3.0  # times the photons of a decay, that its response must have for i
 CLEAR = 6.0  # of BIC: odds of twenty to one
 SCALES = {
     "shared": "one for all data",
-    "kind": "one for images and one for decays",
+    "kind": "one for each kind of data",
     "free": "free for each measurement",
 }
 
@@ -153,12 +154,13 @@ def _pulses(series: FluenceSeries) -> str:
 
 def _likelihood(series: FluenceSeries) -> str:
     """What was maximised, in words."""
-    data = (*series.images, *series.decays)
+    images = (*series.images, *(image for movie in series.frames for image in movie.images))
+    data = (*images, *series.decays)
     own = [one.uncertainty is not None for one in data]
     words = "likelihood of Gaussian errors" if all(own) else "Poisson likelihood"
     if any(own) and not all(own):
         words += ", of data with errors of their own that of Gaussian ones"
-    if any(image.camera.excess_noise != 1 for image in series.images if image.uncertainty is None):
+    if any(image.camera.excess_noise != 1 for image in images if image.uncertainty is None):
         words += ", of a multiplying camera F² times that of counts/F²"
     return words
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from excidiff.inverse.files.data import Image
 from excidiff.inverse.fit.colours import LINES, names_asked
+from excidiff.inverse.fit.layout import FILMS
 from excidiff.inverse.fit.optics import Given
 from excidiff.inverse.fit.parameters import GATED, STEADY
-from excidiff.inverse.fit.shots import FILMS
 from excidiff.inverse.options import MODELS
 from excidiff.solver.solution import InputError
 
@@ -198,21 +197,3 @@ def given_number(number: float | tuple[float, float] | None, name: str) -> Given
     if not (np.isfinite(value) and value > 0 and np.isfinite(stderr) and 0 <= stderr < value):
         raise InputError(f"{name} = {number!r}; give a positive number, or (value, standard error)")
     return Given(float(value), float(stderr))
-
-
-def gate_pairs(gates: Any, images: Sequence[Image]) -> np.ndarray | None:
-    """(t0, t1) in ns of every frame, from pairs or common edges. Raises InputError for what cannot be."""
-    if gates is None:
-        return None
-    pairs = np.asarray(gates, float)
-    if pairs.ndim == 1 and pairs.size == len(images) + 1:
-        pairs = np.stack([pairs[:-1], pairs[1:]], axis=1)
-    good = pairs.shape == (len(images), 2) and np.all(np.isfinite(pairs)) and np.all(pairs[:, 0] >= 0)
-    if not good or np.any(pairs[:, 1] <= pairs[:, 0]):
-        raise InputError(
-            f"gates of shape {pairs.shape} for {len(images)} frames: give (t0, t1) with 0 ≤ t0 < t1 in ns for each, "
-            f"or their {len(images) + 1} common edges"
-        )
-    if len(images) < 2 or any(image.shape != images[0].shape for image in images):
-        raise InputError("gates need two frames or more, all of one shape")
-    return pairs

@@ -18,6 +18,7 @@ from excidiff.inverse.batch import Batch, Progress
 from excidiff.inverse.fit.decay import DecayFit
 from excidiff.inverse.fit.draws import Draws
 from excidiff.inverse.fit.fitted import Fitted
+from excidiff.inverse.fit.layout import CENTRES
 from excidiff.inverse.fit.parameters import OPTICAL, outer
 from excidiff.inverse.fit.spot import SpotFit
 from excidiff.inverse.fluences import MeasuredSeries, followed
@@ -99,11 +100,12 @@ def draw_series(found: MeasuredSeries, intervals: Intervals, progress: Progress 
     columns = columns_of(found.fit, draws)
     columns |= followed(found.fit, columns)
     drawn, entries = _replaced(found.parameters, columns), []
-    pulses = iter(k + 1 for k, shot in enumerate(found.series.shots) if shot.image is not None)
+    pictures = iter(found.fit.layout.pictures)
     for entry in found.measurements:
         if entry.kind == "image":
-            pulse = next(pulses)
-            own = {f"centre_{axis}": columns[f"centre_{axis}_{pulse}"] for axis in ("x", "y")}
+            one = next(pictures)
+            names = zip(CENTRES["image"], CENTRES[one.what], strict=True)
+            own = {axis: columns[f"{name}_{one.pulse + 1}"] for axis, name in names}
             entry = replace(entry, parameters=_replaced(entry.parameters, own))
         entries.append(entry)
     return replace(found, measurements=tuple(entries), drawn=drawn, made=draws.made)

@@ -14,13 +14,14 @@ from excidiff.inverse.answer_powers import answer_series, fit_powers
 from excidiff.inverse.answer_spectra import answer_map, collection_known
 from excidiff.inverse.apertures import check_apertures, through, through_apertures, with_apertures
 from excidiff.inverse.batch import Batch, Progress, measure_all
-from excidiff.inverse.checks import check_map, check_model, check_optics, check_series, gate_pairs, given_number, said
+from excidiff.inverse.checks import check_map, check_model, check_optics, check_series, given_number, said
 from excidiff.inverse.derived import lifetime_estimate
 from excidiff.inverse.drawn import draw_decays, draw_images, draw_map, draw_series, finished, with_diffusivity
 from excidiff.inverse.files.absorption import Absorption
 from excidiff.inverse.files.data import Image, check_same_pixels
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.files.frames import gate_pairs
 from excidiff.inverse.files.readers import Map
 from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.film import landscape_optics

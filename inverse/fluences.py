@@ -1,4 +1,4 @@
-"""A fluence series, measured: the film's numbers with errors or limits, each image and decay against its model."""
+"""A fluence series, measured: the film's numbers with errors or limits, all pictures and decays against its model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,22 +9,21 @@ from typing import Any
 import numpy as np
 
 from excidiff.inverse.estimates import DOUBTFUL, estimate, leans, positive
-from excidiff.inverse.files.data import Image
-from excidiff.inverse.files.decays import Decay
-from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.files.fluences import FluenceSeries, Shot, named
+from excidiff.inverse.files.frames import Frames
 from excidiff.inverse.fit.blocks import UNLIKELY, structure
 from excidiff.inverse.fit.fluence import SeriesFit, fit_series
-from excidiff.inverse.fit.laws import Reading, decay_reading, image_reading
+from excidiff.inverse.fit.laws import Reading, decay_reading, pictures_reading
+from excidiff.inverse.fit.layout import CENTRES, FILMS, Picture, ground_name
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.pulses import Told
 from excidiff.inverse.fit.quality import BAD_FIT
-from excidiff.inverse.fit.shots import FILMS, ground_name
 from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
 from excidiff.inverse.measure import window
 from excidiff.inverse.results.result import Estimate, Measurement
 from excidiff.inverse.results.wording import p_in_words
 
-IMAGE_BLOCKS, DECAY_BLOCKS = (6, 6), (24,)
+IMAGE_BLOCKS, MOVIE_BLOCKS, DECAY_BLOCKS = (6, 6), (4, 6, 6), (24,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +77,12 @@ def _parameters(fit: SeriesFit, *, profiled: bool) -> dict[str, Estimate]:
         found["trapping_rate"] = product(fit, {"capture": 1.0, "trap_density": 1.0}, "1/ns")
     if not fit.layout.even:
         found["diffusion_length"] = diffusion_length(fit)
-    for name in ("scale", "image_scale", "decay_scale"):
+    for name in ("scale", "image_scale", "frames_scale", "decay_scale"):
         if name in fit.names:
             found[name] = replace(estimate(fit, name), unit="photons/ns")
-    for name, unit in (("image_background", "photons/pixel"), ("decay_background", "photons/bin")):
-        if name in fit.names:
-            found[name] = replace(estimate(fit, name), unit=unit)
+    for what, unit in (("image", "photons/pixel"), ("frames", "photons/pixel"), ("decay", "photons/bin")):
+        if f"{what}_background" in fit.names:
+            found[f"{what}_background"] = replace(estimate(fit, f"{what}_background"), unit=unit)
     return found
 
 
@@ -172,38 +171,52 @@ def followed(fit: SeriesFit, numbers: Mapping[str, np.ndarray]) -> dict[str, np.
 
 
 def judged(series: FluenceSeries, fit: SeriesFit) -> list[Measurement]:
-    """Every image and decay with its part of the model: images first, then decays, by rising density."""
-    images, decays, found, last = iter(fit.images), iter(fit.decays), [], []
-    for k, shot in enumerate(series.shots):
-        told = {"peak_density": Estimate(shot.density, shot.error or None, unit="1/um^2", origin="given")}
-        if shot.image is not None:
-            centre = {f"centre_{axis}": estimate(fit, f"centre_{axis}_{k + 1}") for axis in ("x", "y")}
-            found.append(_image(shot.image, next(images), fit, k, told | centre))
-        if shot.decay is not None:
-            last.append(_decay(shot.decay, next(decays), fit, k, told))
-    return [*found, *last]
+    """Every measurement with its part of the model: images first, then movies, then decays, by rising density."""
+    found, shots = [], series.shots
+    for picture, expected in zip(fit.layout.pictures, fit.pictures, strict=True):
+        found.append(_picture(shots[picture.pulse], picture, expected, fit))
+    lit = [(k, shot.decay) for k, shot in enumerate(shots) if shot.decay is not None]
+    for (k, decay), expected in zip(lit, fit.decays, strict=True):
+        ends = {"t0": float(decay.edges[0]), "t1": float(decay.edges[-1])}
+        entry = _held("decay", named(decay), decay_reading(decay), expected, DECAY_BLOCKS, fit, k)
+        found.append(replace(entry, parameters=_told_of(shots[k]), window=ends))
+    return found
 
 
-def _image(image: Image, expected: np.ndarray, fit: SeriesFit, k: int, told: dict[str, Estimate]) -> Measurement:
-    found = _held("image", image.name, image_reading(image), expected, IMAGE_BLOCKS, fit, k)
-    if found.reason is not None and image.uncertainty is None and not image.camera.gain_known:
+def _told_of(shot: Shot) -> dict[str, Estimate]:
+    return {"peak_density": Estimate(shot.density, shot.error or None, unit="1/um^2", origin="given")}
+
+
+def _picture(shot: Shot, picture: Picture, expected: np.ndarray, fit: SeriesFit) -> Measurement:
+    """An image, or a movie, which is shown as the sum of its frames."""
+    data = shot.image if picture.what == "image" else shot.frames
+    assert data is not None
+    images = data.images if isinstance(data, Frames) else [data]
+    first, blocks = images[0], MOVIE_BLOCKS if len(images) > 1 else (1, *IMAGE_BLOCKS)
+    found = _held(picture.what, named(data), pictures_reading(images), expected, blocks, fit, picture.pulse)
+    if found.reason is not None and first.uncertainty is None and not first.camera.gain_known:
         hint = f"{found.reason}. The gain was not given: counts that are not photons look like this; give --gain"
         found = replace(found, reason=hint)
-    return replace(found, parameters=told, pixel_size=image.spacing, window=window(image))
+    names = (f"{name}_{picture.pulse + 1}" for name in CENTRES[picture.what])
+    centre = {axis: estimate(fit, name) for axis, name in zip(CENTRES["image"], names, strict=True)}
+    shown = {name: getattr(found, name).sum(0) for name in ("counts", "model", "variance")}
+    return replace(
+        found,
+        kind="image",
+        parameters=_told_of(shot) | centre,
+        pixel_size=first.spacing,
+        window=window(first),
+        mask=found.mask.all(0),
+        **shown,
+    )
 
 
-def _decay(decay: Decay, expected: np.ndarray, fit: SeriesFit, k: int, told: dict[str, Estimate]) -> Measurement:
-    ends = {"t0": float(decay.edges[0]), "t1": float(decay.edges[-1])}
-    found = _held("decay", decay.file, decay_reading(decay), expected, DECAY_BLOCKS, fit, k)
-    return replace(found, parameters=told, window=ends)
-
-
-def _held(kind: str, file: str, read: Reading, expected, blocks, fit: SeriesFit, k: int) -> Measurement:
+def _held(what: str, file: str, read: Reading, expected, blocks, fit: SeriesFit, k: int) -> Measurement:
     """A measurement with its goodness; of all numbers fitted each one is charged an equal share."""
-    share = int(fit.moving.sum()) / (len(fit.images) + len(fit.decays))
+    share = int(fit.moving.sum()) / (len(fit.pictures) + len(fit.decays))
     counts, used, law = read.values, read.used, read.law(expected)
     away = np.where(used, counts - expected, 0.0)
-    ground = fit.value(ground_name(fit.layout, kind, k))
+    ground = fit.value(ground_name(fit.layout, what, k))
     tests: dict[str, Any] = {
         **read.held(expected, fitted=share).tests,
         "structure_p": structure(away, law, blocks, round(share)),
@@ -214,7 +227,7 @@ def _held(kind: str, file: str, read: Reading, expected, blocks, fit: SeriesFit,
     }
     reason = _misfit(fit, read, tests)
     return Measurement(
-        kind=kind,
+        kind=what,
         file=file,
         status="fitted" if reason is None else "flagged",
         reason=reason,

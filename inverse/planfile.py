@@ -24,7 +24,7 @@ from typing import Any
 
 from excidiff.inverse.files.toml import check_keys, read_toml
 from excidiff.inverse.files.units import parse_quantity
-from excidiff.inverse.fit.shots import FILMS
+from excidiff.inverse.fit.layout import FILMS
 from excidiff.inverse.options import FIXABLE
 from excidiff.inverse.planning import Planned, Setup
 from excidiff.solver.solution import InputError

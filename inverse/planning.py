@@ -11,6 +11,7 @@ told as such: no amount of the same photons fixes it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -19,10 +20,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from excidiff.inverse.fit.gated import gated_model
+from excidiff.inverse.fit.layout import FILMS, Instruments, Layout, Picture, Pixels, names_of
 from excidiff.inverse.fit.prediction import pixel_edges, steady_nodes
 from excidiff.inverse.fit.pulses import MODES, NODES, STEPS
 from excidiff.inverse.fit.response import Window, gaussian_shape, shown
-from excidiff.inverse.fit.shots import FILMS, Layout, Pixels, names_of, series_model
+from excidiff.inverse.fit.shots import series_model
 from excidiff.inverse.fit.spot import steady_model
 from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.uncertainty import covariance
@@ -169,29 +171,49 @@ def _of_decay(setup: Setup, planned: Planned) -> np.ndarray:
 
 
 def _of_pulse(setup: Setup, planned: Planned) -> np.ndarray:
-    """An image or a decay after a pulse of one density, its scale its own."""
-    decay = planned.kind == "decay"
-    last = planned.window if decay else float(planned.exposure or 12 * setup.film["lifetime"])
+    """An image, a movie or a decay after a pulse of one density, its scale its own."""
+    decay, gates = planned.kind == "decay", _gates(setup, planned)
+    last = planned.window if decay else gates[-1][1]
     edges = tuple(np.round(np.linspace(0.0, last, planned.bins + 1), 12).tolist()) if decay else None
-    layout = Layout(setup.model, (edges,), (0.0,), (None if decay else last,), (planned.irf_fwhm / FWHM,), "free",
-                    False, False, NODES, MODES, STEPS)  # fmt: skip
+    layout = Layout(
+        model=setup.model,
+        pictures=() if decay else (Picture(planned.kind, 0, gates),),
+        decays=(edges,),
+        firsts=(0.0,),
+        responses=(planned.irf_fwhm / FWHM,),
+        scale="free",
+        even=False,
+        quadratic=False,
+        nodes=NODES,
+        modes=MODES,
+        steps=STEPS,
+    )
     names = names_of(layout)
     sides = pixel_edges(planned.pixels, planned.pixel_size)
     source = setup.laser_fwhm / FWHM
     corner = 0.0 if decay else float(np.hypot(sides[-1], sides[-1])) * 1.05
     radius = round_radius(source, setup.film["diffusivity"], setup.film["lifetime"], last, corner)
-    pixels = Pixels(jnp.asarray(sides), jnp.asarray(sides), jnp.ones((1, planned.pixels, planned.pixels)), radius)
+    even = jnp.ones((len(gates), planned.pixels, planned.pixels))
+    given = Instruments(() if decay else (Pixels(jnp.asarray(sides), jnp.asarray(sides), even),), radius)
     plain = {"width": np.log(source), "psf_width": np.log(max(setup.psf_fwhm / FWHM, 1e-3 * source)),
              "peak_density_1": np.log(planned.peak_density or 1.0),
              f"{planned.kind}_background_1": planned.background}  # fmt: skip
     plain |= {name: np.log(value) for name, value in setup.film.items()}
     own = np.array([plain.get(name, 0.0) for name in names])
     at = names.index(f"{planned.kind}_scale_1")
-    expected, slopes = _scaled(planned, lambda p: series_model(layout)(p, pixels), own, at)
+    expected, slopes = _scaled(planned, lambda p: series_model(layout)(p, given), own, at)
     free = [name for name in names if name not in ("width", "psf_width", "peak_density_1", *setup.names)]
     if planned.irf_fwhm == 0:
         free = [name for name in free if not name.startswith("shift")]
     return projected(expected, slopes, list(range(len(setup.names))), [names.index(name) for name in free])
+
+
+def _gates(setup: Setup, planned: Planned) -> tuple[tuple[float, float], ...]:
+    """Of frames each, of an image the one that it integrates over."""
+    if planned.kind != "frames":
+        return ((0.0, float(planned.exposure or 12 * setup.film["lifetime"])),)
+    ends = np.round(planned.frame_time * np.arange(planned.frames + 1), 12).tolist()
+    return tuple(pairwise(ends))
 
 
 def _scaled(planned: Planned, model: Callable[..., Any], own: np.ndarray, at: int) -> tuple[np.ndarray, np.ndarray]:

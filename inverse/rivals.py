@@ -14,7 +14,7 @@ from excidiff.inverse.batch import Progress
 from excidiff.inverse.checks import given_number
 from excidiff.inverse.compare import PARTS, Candidate, hold, table, verdict
 from excidiff.inverse.experiment import Experiment
-from excidiff.inverse.fit.shots import FILMS
+from excidiff.inverse.fit.layout import FILMS
 from excidiff.inverse.lifetimes import MOST, lifetimes_in_words, measure_decays
 from excidiff.inverse.results import page
 from excidiff.inverse.results.result import plain

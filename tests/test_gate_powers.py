@@ -9,9 +9,10 @@ from benchmarks import powers
 from benchmarks.photons import FWHM
 from excidiff.inverse import Experiment, read_decay, read_image
 from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.fit.layout import FILMS
 from excidiff.inverse.fit.parameters import Constraints, kind
 from excidiff.inverse.fit.pulses import Pulses, Told
-from excidiff.inverse.fit.shots import FILMS, series_model
+from excidiff.inverse.fit.shots import series_model
 from excidiff.inverse.fit.trials import against_decays, whole
 
 pytestmark = pytest.mark.gate
@@ -62,7 +63,7 @@ def least_errors(truth: dict, series: FluenceSeries) -> dict[str, float]:
     model = series_model(search.layout)
 
     def expected(p):
-        return np.asarray(model(p, search.pixels)[0]).ravel()
+        return np.asarray(model(p, search.instruments)[0]).ravel()
 
     law, slopes = expected(start), []
     free = [i for i, name in enumerate(search.names) if search.knowledge.free[i]]

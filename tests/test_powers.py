@@ -14,10 +14,11 @@ from excidiff.inverse.cli import main
 from excidiff.inverse.files.data import Camera
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.decay import response_of
+from excidiff.inverse.fit.layout import Instruments, Layout, Picture, Pixels, Spline, names_of
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.pulses import Pulses, Told
 from excidiff.inverse.fit.response import Window, shown
-from excidiff.inverse.fit.shots import Layout, Pixels, Spline, names_of, series_model
+from excidiff.inverse.fit.shots import series_model
 from excidiff.inverse.fit.trials import spread, starts
 from excidiff.inverse.job import build
 from excidiff.inverse.options import check_options
@@ -32,7 +33,8 @@ FILM = {"diffusivity": 0.02, "lifetime": 4.0, "annihilation": 4e-4}
 
 
 def layout(model: str, count: int = 3, **changes) -> Layout:
-    given = {"model": model, "decays": (EDGES,) * count, "firsts": (0.0,) * count, "exposures": (20.0,) * count,
+    given = {"model": model, "decays": (EDGES,) * count, "firsts": (0.0,) * count,
+             "pictures": tuple(Picture("image", k, ((0.0, 20.0),)) for k in range(count)),
              "responses": (0.0,) * count, "scale": "kind", "even": False, "quadratic": False, "nodes": 32, "modes": 48,
              "steps": 64}  # fmt: skip
     return Layout(**{**given, **changes})
@@ -47,7 +49,8 @@ def numbers(one: Layout, film: dict[str, float]) -> np.ndarray:
     return np.array([known.get(name, 0.01 if name.startswith("centre") else 0.0) for name in names_of(one)])
 
 
-PIXELS = Pixels(*(jnp.asarray(a) for a in (SIDES, SIDES, np.ones((3, 24, 24)), np.asarray(4.0))))
+CAMERA = Pixels(jnp.asarray(SIDES), jnp.asarray(SIDES), jnp.ones((1, 24, 24)))
+PIXELS = Instruments((CAMERA,) * 3, jnp.asarray(4.0))
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +137,7 @@ def test_a_measured_response_is_folded_in():
     pulses = Pulses(series, "free", Constraints({}, {}), Told())
     own = {"lifetime": np.log(4.0), "decay_scale": 0.0, "shift_1": 0.37}
     start = np.array([own.get(name, 0.0) for name in pulses.names])
-    found = np.asarray(jax.jit(pulses.problem.model)(start, pulses.pixels)[0]).ravel()
+    found = np.asarray(jax.jit(pulses.problem.model)(start, pulses.instruments)[0]).ravel()
     shape, _ = response_of(decay)
     exact = shown(0.25, 0.37, shape._replace(alike=False), Window(decay.edges[0], decay.width, decay.time.size))
     total = found.sum() / np.asarray(exact).sum()
@@ -249,7 +252,7 @@ def test_points_are_spread_evenly():
         ({"scale": "both"}, "choose one of shared, kind, free"),
         ({"exposure": -1.0}, "positive time"),
         ({"uniform": True}, "even light"),
-        ({"images": (), "image_densities": (), "decays": (), "decay_densities": ()}, "needs images or decays"),
+        ({"images": (), "image_densities": (), "decays": (), "decay_densities": ()}, "needs images, frames or decays"),
     ],
 )
 def test_impossible_series_are_refused(series, change, said):
@@ -264,9 +267,9 @@ def test_unlike_lasers_and_unlike_images_are_refused(series):
         replace(series, decays=decays)
     with pytest.raises(InputError, match="longer than the laser's period"):
         replace(series, decays=[replace(decay, period=25.0) for decay in series.decays], exposure=30.0)
-    smaller = Image(series.images[0].counts[2:], pixel_size=0.1, camera=series.images[0].camera, file="cut")
-    with pytest.raises(InputError, match="cut both to one region"):
-        replace(series, images=[smaller, *series.images[1:]])
+    finer = replace(series.images[0], pixel_size=0.09)
+    with pytest.raises(InputError, match="the pixel sizes differ"):
+        replace(series, images=[finer, *series.images[1:]])
 
 
 @pytest.mark.parametrize(
@@ -325,7 +328,7 @@ def test_one_power_does_not_tell_the_density_of_traps():
     one = layout("saturable traps", count=1)
     film = {"diffusivity": 0.02, "lifetime": 4.0, "trap_density": 900.0, "capture": 1e-3, "release": 0.02,
             "trap_lifetime": 15.0}  # fmt: skip
-    pixels = PIXELS._replace(flat=jnp.ones((1, 24, 24)))
+    pixels = PIXELS._replace(pixels=(CAMERA,))
     expected = np.asarray(series_model(one)(numbers(one, film), pixels)[0]).ravel()
     counts = np.random.default_rng(6).poisson(expected).astype(float)
     seen = Image(counts[:576].reshape(24, 24), pixel_size=0.1, camera=Camera(gain_known=True, saturation=np.inf))

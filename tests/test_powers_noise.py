@@ -11,7 +11,7 @@ from benchmarks.photons import FWHM, shoot
 from excidiff.inverse import Decay, Experiment, FitResult, Image, InputError, Response, compare
 from excidiff.inverse.files.data import Camera
 from excidiff.inverse.files.fluences import FluenceSeries
-from excidiff.inverse.fit.laws import Row, decay_reading, image_reading
+from excidiff.inverse.fit.laws import Row, decay_reading, pictures_reading
 from excidiff.inverse.fit.likelihood import objective, variance
 from excidiff.inverse.fit.optimise import Knowledge
 from excidiff.inverse.fit.parameters import Constraints
@@ -47,7 +47,7 @@ def test_each_measurement_has_the_law_of_its_noise():
     The deviances by which models are compared differ from it by the data only.
     """
     signed = Decay(EDGES[1:] - 0.25, np.linspace(3, -1, 60), uncertainty=1e-8 * np.linspace(1, 2, 60))
-    readings = [image_reading(spot(1, excess=2.0)), image_reading(spot(2, errors=3.0, gain=2.0)),
+    readings = [pictures_reading([spot(1, excess=2.0)]), pictures_reading([spot(2, errors=3.0, gain=2.0)]),
                 decay_reading(Decay(EDGES[1:] - 0.25, np.arange(60.0))), decay_reading(signed)]  # fmt: skip
     counts = Row(readings).counts()
     expected = np.random.default_rng(3).uniform(0.5, 20.0, counts.photons.shape)

@@ -56,7 +56,7 @@ def test_a_response_is_folded_into_light_that_wraps(kind):
     pulses = Pulses(series, "free", Constraints({}, {}), Told())
     own = {"lifetime": np.log(LIFETIME), "decay_scale": 0.0, "shift_1": 1.37}
     start = np.array([own.get(name, 0.0) for name in pulses.names])
-    found = np.asarray(jax.jit(pulses.problem.model)(start, pulses.pixels)[0]).ravel()
+    found = np.asarray(jax.jit(pulses.problem.model)(start, pulses.instruments)[0]).ravel()
     shape, _ = response_of(decay)
     window = Window(decay.edges[0], decay.width, decay.time.size, PERIOD)
     exact = np.asarray(shown(1 / LIFETIME, 1.37, shape._replace(alike=False), window))

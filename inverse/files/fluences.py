@@ -1,4 +1,4 @@
-"""One film under pulses of several powers: `FluenceSeries`, images and decays with the density that each pulse adds."""
+"""One film under pulses of several powers: `FluenceSeries`, what was measured and the density that each pulse adds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,11 @@ import numpy as np
 
 from excidiff.inverse.files.data import Image, check_same_pixels
 from excidiff.inverse.files.decays import Decay
+from excidiff.inverse.files.frames import Frames, gate_pairs
 from excidiff.solver.solution import InputError
 
 SAME = 1e-6  # relative difference below which two densities are those of one pulse
+KINDS = ("image", "frames", "decay")
 EMISSIONS = ("linear", "quadratic")
 SCALES = ("shared", "kind", "free")
 Density = float | tuple[float, float]
@@ -19,33 +21,38 @@ Density = float | tuple[float, float]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Shot:
-    """What was measured of pulses of one density: (value, standard error) in 1/µm², an image, a decay, or both."""
+    """What was measured of pulses of one density, (value, standard error) in 1/µm²: one of each kind, or less."""
 
     density: float
     error: float
     image: Image | None = None
+    frames: Frames | None = None
     decay: Decay | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FluenceSeries:
-    """Images and decays of one film after pulses of several powers: single ones, or of a laser that repeats.
+    """Images, frames and decays of one film after pulses of several powers: single ones, or of a laser that repeats.
 
-    image_densities, decay_densities: of each, excitons per µm² that a pulse adds at the centre of the spot, or
-    (value, standard error). An image and a decay of the same density are of the same pulse; their error is one.
-    Decays with a period have light of earlier pulses in them, as have all images, then.
+    frames: movies, each `Frames` or (images of one shape, their gates (t0, t1) in ns after the pulse).
+    image_densities, frames_densities, decay_densities: of each, excitons per µm² that a pulse adds at the centre of the
+    spot, or (value, standard error). An image, a movie and a decay of the same density are of the same pulse; their
+    error is one. Decays with a period have light of earlier pulses in them, as have all images and frames, then.
     exposure: ns after each pulse, up to which images integrate; None: to the end, or to the next pulse. scale: of
-    photons per exciton, "shared", one for all; "kind", one for all images and one for all decays, as camera and counter
-    see unlike parts; or "free", each its own.
+    photons per exciton, "shared", one for all; "kind", one for all images, one for all frames and one for all decays,
+    as cameras and counter see unlike parts; or "free", each its own.
     emission: "linear", light ∝ n, as excitons give, or "quadratic", ∝ n², as electrons and holes that meet.
     uniform: the light falls evenly on all of the film, as far as the detector sees; then only decays can be given.
     Each measurement has its own noise: photons that of camera or counter, what brings its uncertainty a Gaussian one.
 
-    Raises InputError for densities that are missing, unlike kinds of images, and decays of unlike lasers.
+    Raises InputError for densities that are missing, unlike kinds of images, gates that cannot be, and decays of unlike
+    lasers.
     """
 
     images: Sequence[Image] = ()
     image_densities: Sequence[Density] = ()
+    frames: Sequence[Frames] = ()
+    frames_densities: Sequence[Density] = ()
     decays: Sequence[Decay] = ()
     decay_densities: Sequence[Density] = ()
     exposure: float | None = None
@@ -54,29 +61,27 @@ class FluenceSeries:
     uniform: bool = False
 
     def __post_init__(self) -> None:
-        for what in ("image", "decay"):
-            data, densities = getattr(self, f"{what}s"), getattr(self, f"{what}_densities")
+        for what in KINDS:
+            data, densities = self.of(what)
             if len(data) != len(densities):
-                raise InputError(f"{len(data)} {what}s with {len(densities)} peak densities; each needs its own")
-        if not self.images and not self.decays:
-            raise InputError("a fluence series needs images or decays")
+                name = "movie" if what == "frames" else what
+                raise InputError(f"{len(data)} {name}s with {len(densities)} peak densities; each needs its own")
+        if not (self.images or self.frames or self.decays):
+            raise InputError("a fluence series needs images, frames or decays")
         if self.scale not in SCALES:
             raise InputError(f"scale = {self.scale!r}; choose one of {', '.join(SCALES)}")
         if self.emission not in EMISSIONS:
             raise InputError(f"emission = {self.emission!r}; choose one of {', '.join(EMISSIONS)}")
         if self.exposure is not None and not 0 < self.exposure < np.inf:
             raise InputError(f"exposure = {self.exposure!r}; give a positive time in ns")
-        if self.uniform and self.images:
+        if self.uniform and (self.images or self.frames):
             raise InputError(
                 "uniform light and images: an image of a film under even light shows no spot; leave it out"
             )
         for image in self.images:
             _ = image.spacing
             check_same_pixels(image, self.images[0])
-            if image.shape != self.images[0].shape:
-                raise InputError(
-                    f"{image.name}: its shape is not that of {self.images[0].name}; cut both to one region"
-                )
+        object.__setattr__(self, "frames", tuple(self._movie(*movie) for movie in self.frames))
         for decay in self.decays:
             if decay.irf is None and decay.edges[0] < -1e-9:
                 raise InputError(
@@ -85,6 +90,27 @@ class FluenceSeries:
                 )
         self._check_period()
         _ = self.shots
+
+    def of(self, what: str) -> tuple[Sequence[Any], Sequence[Density]]:
+        """All data of a kind, and their densities."""
+        names = {"image": ("images", "image_densities"), "frames": ("frames", "frames_densities"),
+                 "decay": ("decays", "decay_densities")}[what]  # fmt: skip
+        return getattr(self, names[0]), getattr(self, names[1])
+
+    def _movie(self, images: Sequence[Image], gates: Any) -> Frames:
+        """Frames whose gates can be; the ends of gates that touch are one number."""
+        pairs = gate_pairs(gates, images)
+        if pairs is None:
+            raise InputError(f"{images[0].name}: frames without gates; give (t0, t1) of each in ns after the pulse")
+        for image in images:
+            _ = image.spacing
+            check_same_pixels(image, images[0])
+        if self.period is not None and pairs.max() > self.period * (1 + SAME):
+            raise InputError(
+                f"{images[0].name}: its gates reach to {pairs.max():g} ns, the next pulse comes after {self.period:g} "
+                "ns: cut the frames there"
+            )
+        return Frames(list(images), np.minimum(np.round(pairs, 9), self.period or np.inf))
 
     @property
     def period(self) -> float | None:
@@ -109,9 +135,9 @@ class FluenceSeries:
     def shots(self) -> tuple[Shot, ...]:
         """All pulses by rising density."""
         found: list[dict[str, Any]] = []
-        for what in ("image", "decay"):
-            for data, density in zip(getattr(self, f"{what}s"), getattr(self, f"{what}_densities"), strict=True):
-                value, error = _checked(density, data.name if what == "image" else data.file)
+        for what in KINDS:
+            for data, density in zip(*self.of(what), strict=True):
+                value, error = _checked(density, named(data))
                 mate = next((one for one in found if what not in one and abs(one["density"] / value - 1) < SAME), None)
                 if mate is None:
                     found.append({"density": value, "error": error, what: data})
@@ -119,6 +145,13 @@ class FluenceSeries:
                     mate[what] = data
                     mate["error"] = max(mate["error"], error)
         return tuple(Shot(**one) for one in sorted(found, key=lambda one: one["density"]))
+
+
+def named(data: Image | Frames | Decay) -> str:
+    """What a measurement is called."""
+    if isinstance(data, Frames):
+        return f"{data.images[0].file} ({len(data.images)} gates)"
+    return data.name if isinstance(data, Image) else data.file
 
 
 def _checked(density: Density, name: str) -> tuple[float, float]:

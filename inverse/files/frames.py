@@ -4,8 +4,9 @@ Each bin of time of a streak is what a slit over the spot's middle saw in one ga
 as high as the slit is wide. The model integrates over the pixel, so that D needs no correction for the slit.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 from jaxtyping import Float64
@@ -108,6 +109,24 @@ def slit_frames(
         for number, total in enumerate(totals)
     ]
     return Frames(images, gates)
+
+
+def gate_pairs(gates: Any, images: Sequence[Image]) -> np.ndarray | None:
+    """(t0, t1) in ns of every frame, from pairs or common edges. Raises InputError for what cannot be."""
+    if gates is None:
+        return None
+    pairs = np.asarray(gates, float)
+    if pairs.ndim == 1 and pairs.size == len(images) + 1:
+        pairs = np.stack([pairs[:-1], pairs[1:]], axis=1)
+    good = pairs.shape == (len(images), 2) and np.all(np.isfinite(pairs)) and np.all(pairs[:, 0] >= 0)
+    if not good or np.any(pairs[:, 1] <= pairs[:, 0]):
+        raise InputError(
+            f"gates of shape {pairs.shape} for {len(images)} frames: give (t0, t1) with 0 ≤ t0 < t1 in ns for each, "
+            f"or their {len(images) + 1} common edges"
+        )
+    if len(images) < 2 or any(image.shape != images[0].shape for image in images):
+        raise InputError("gates need two frames or more, all of one shape")
+    return pairs
 
 
 def _gates(time: Axis, count: int, pulse: Quantity | None, name: str) -> tuple[int, Float64[np.ndarray, "F 2"]]:

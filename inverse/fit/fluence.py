@@ -10,17 +10,17 @@ from jaxtyping import Float64
 
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.fitted import Fitted, solved
+from excidiff.inverse.fit.layout import Layout
 from excidiff.inverse.fit.optimise import Optimum
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.pulses import Pulses, Told
-from excidiff.inverse.fit.shots import Layout
 from excidiff.inverse.fit.trials import starts
 from excidiff.solver.solution import SolverError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SeriesFit(Fitted):
-    """One fit of all pulses: parameters of `names_of`; what each image and decay shows under it, in order.
+    """One fit of all pulses: parameters of `names_of`; what its pictures and decays show under it, in order.
 
     limits: name → where the search for it ends, in house units. followed: what profiles have found, by name and value.
     bounded: names of what the person bounded.
@@ -28,7 +28,7 @@ class SeriesFit(Fitted):
 
     model: str
     layout: Layout
-    images: tuple[Float64[np.ndarray, "ny nx"], ...]
+    pictures: tuple[Float64[np.ndarray, "frames ny nx"], ...]
     decays: tuple[Float64[np.ndarray, " T"], ...]
     limits: dict[str, tuple[float, float]]
     bounded: tuple[str, ...]
@@ -58,22 +58,16 @@ def fit_series(series: FluenceSeries, model: str, constraints: Constraints, told
 def _result(pulses: Pulses, best: Optimum) -> SeriesFit:
     if not np.isfinite(best.parameters).all():
         raise SolverError("the fluence series: the fit met numbers that are not finite; look for stray counts")
-    expected, images, decays, start = np.asarray(best.expected).ravel(), [], [], 0
-    for shot in pulses.shots:
-        if shot.image is not None:
-            size = shot.image.counts.size
-            images.append(expected[start : start + size].reshape(shot.image.shape))
-            start += size
-    for shot in pulses.shots:
-        if shot.decay is not None:
-            decays.append(expected[start : start + shot.decay.time.size])
-            start += shot.decay.time.size
+    reads = [*(one.reading for one in pulses.taken), *(one for one in pulses.decays if one)]
+    ends = np.cumsum([one.values.size for one in reads])[:-1]
+    parts = np.split(np.asarray(best.expected).ravel(), ends)
+    shown = tuple(part.reshape(one.values.shape) for part, one in zip(parts, reads, strict=True))
     return SeriesFit(
         **solved(pulses.problem, best, pulses.names),
         model=pulses.layout.model,
         layout=pulses.layout,
-        images=tuple(images),
-        decays=tuple(decays),
+        pictures=shown[: len(pulses.taken)],
+        decays=shown[len(pulses.taken) :],
         limits=pulses.limits,
         bounded=tuple(pulses.constraints.bounds),
         followed={},

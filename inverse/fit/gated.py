@@ -53,7 +53,7 @@ def fit_gated(
     length, width, *centre, amplitude, background = film_start(first, known)
     background /= len(images)
     low, high = constraints.bounds.get("lifetime", (None, None))
-    lifetime = float(np.clip(_decay(images, gates), low or 0.0, high or np.inf))
+    lifetime = float(np.clip(decay_time(images, gates), low or 0.0, high or np.inf))
     lifetime = constraints.fixed.get("lifetime", lifetime)
     seen = float(-np.diff(np.exp(-gates / lifetime), axis=1).sum())  # of all the light
     age = min(lifetime, float(gates.mean()))
@@ -79,7 +79,7 @@ def fit_by_length(
     return fit_spot(BY_LENGTH, images, start, noise, by_length_model, gates, known, free, limits=limits)
 
 
-def _decay(images, gates):
+def decay_time(images: Sequence[Image], gates: Float64[np.ndarray, "F 2"]) -> float:
     """A lifetime (ns) to start from: the slope of the log of each gate's light per ns, weighted with the light.
 
     The darkest rim of an image is the background. Where only one gate shows light, a fifth of that gate: at far less

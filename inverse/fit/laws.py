@@ -96,14 +96,16 @@ class Row:
         return np.concatenate(drawn).reshape(expected.shape)
 
 
-def image_reading(image: Image) -> Reading:
-    """The pixels of an image."""
-    detector, errors = detector_of(image), image.photon_uncertainty
+def pictures_reading(images: Sequence[Image]) -> Reading:
+    """The pixels of an image, or of the frames of a movie, one behind the other; of one camera."""
+    detector = detector_of(images[0])
+    used = np.stack([image.mask for image in images])
+    errors = [image.photon_uncertainty for image in images if image.photon_uncertainty is not None]
     return Reading(
-        values=np.where(image.mask, detector.photons(image), 0.0),
-        used=image.mask,
+        values=np.where(used, np.stack([detector.photons(image) for image in images]), 0.0),
+        used=used,
         detector=detector,
-        errors=None if errors is None else np.where(image.mask, errors, 1.0),
+        errors=np.where(used, np.stack(errors), 1.0) if errors else None,
     )
 
 

@@ -56,15 +56,19 @@ UNITS = {
     "peak_density": "1/um^2",
     "scale": "photons/ns",
     "image_scale": "photons/ns",
+    "frames_scale": "photons/ns",
     "decay_scale": "photons/ns",
     "image_background": "photons/pixel",
+    "frames_background": "photons/pixel",
+    "frames_centre_x": "um",
+    "frames_centre_y": "um",
     "decay_background": "photons/bin",
 }
 POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "psf_width", "amplitude", "photons",
                       "attempts", "disorder", "relaxation", "linewidth", "lorentzian", "outcoupling",
                       "guiding_loss", "trap_band_width", "annihilation",
                       "trapping_rate", "trap_density", "capture", "release", "trap_lifetime", "peak_density", "scale",
-                      "image_scale", "decay_scale"})  # fmt: skip
+                      "image_scale", "frames_scale", "decay_scale"})  # fmt: skip
 LARGEST = 700.0  # whose exponential is still a number
 OPTICAL = ("width", "psf_width")
 """What the optics tell, never the person by these names."""

@@ -14,14 +14,17 @@ import numpy as np
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.decays import Decay, Histogram, Response
 from excidiff.inverse.files.fluences import FluenceSeries
-from excidiff.inverse.fit.laws import Reading, Row, decay_reading, image_reading
+from excidiff.inverse.fit.gated import decay_time
+from excidiff.inverse.fit.laws import Reading, Row, decay_reading, pictures_reading
+from excidiff.inverse.fit.layout import Instruments, Layout, Picture, Pixels, ground_name, names_of
 from excidiff.inverse.fit.optimise import Knowledge
 from excidiff.inverse.fit.parameters import Constraints, inner, kind
 from excidiff.inverse.fit.prediction import pixel_edges
 from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.response import above_dark
-from excidiff.inverse.fit.shots import Layout, Pixels, ground_name, light_edges, names_of, series_model
+from excidiff.inverse.fit.shots import light_edges, series_model
 from excidiff.inverse.fit.splines import Splined, splined
+from excidiff.inverse.fit.spot import summed
 from excidiff.inverse.fit.start import FWHM, Spot, find_spot
 from excidiff.solver.disc import round_radius
 from excidiff.solver.radial import FORGOTTEN
@@ -51,33 +54,38 @@ class Told(NamedTuple):
     film: Mapping[str, tuple[float, float]] = MappingProxyType({})
 
 
+class Taken(NamedTuple):
+    """A `picture` with its `images`, one or one per gate, what was read of them, and where the light of all is."""
+
+    picture: Picture
+    images: tuple[Image, ...]
+    reading: Reading
+    spot: Spot
+
+
 class Pulses:
     """One series under one model: `layout`, `names` of the parameters, `units` of the film's numbers, the `problem`.
 
-    images, decays: what was read of each pulse, None for a pulse without the one or the other; spots: where each
-    image's light is.
+    taken: all pictures, in the layout's order; decays: what was read of each pulse, None for a pulse without one.
     """
 
     def __init__(self, series: FluenceSeries, model: str, constraints: Constraints, told: Told):
         self.known = told.film
-        self.constraints, self.shots, self.exposure = constraints, series.shots, series.exposure
+        self.constraints, self.shots, self.given = constraints, series.shots, series.exposure
         self.model = model
         self.width = told.width or (1.0, 0.0)
         self.psf = told.psf or (1e-3 * self.width[0], 0.0)
-        self.images = [None if shot.image is None else image_reading(shot.image) for shot in self.shots]
         self.decays = [None if shot.decay is None else decay_reading(shot.decay) for shot in self.shots]
-        self.spots = [None if shot.image is None else _spot(shot.image, self.width[0]) for shot in self.shots]
         self.splines = [None if shot.decay is None else splined(shot.decay) for shot in self.shots]
         of_responses = list(zip(self.shots, self.splines, strict=True))
         self.pace = self._pace()
-        last = max((shot.decay.edges[-1] for shot in self.shots if shot.decay is not None), default=0.0)
-        tail = SLOW_TAIL if "traps" in model else TAIL
-        exposure = series.exposure or series.period or float(max(last, tail * self.pace))
+        self.exposure, self.last = self._ends(series)
+        self.taken = self._taken()
         self.layout = Layout(
             model=model,
+            pictures=tuple(one.picture for one in self.taken),
             decays=tuple(None if shot.decay is None else _lit(shot.decay, one) for shot, one in of_responses),
             firsts=tuple(0.0 if shot.decay is None else float(shot.decay.edges[0]) for shot in self.shots),
-            exposures=tuple(None if shot.image is None else exposure for shot in self.shots),
             responses=tuple(_sigma(shot.decay) if one is None else one.spline for shot, one in of_responses),
             period=series.period,
             bins=tuple(0 if shot.decay is None else shot.decay.time.size for shot in self.shots),
@@ -90,14 +98,14 @@ class Pulses:
         )
         self.names = names_of(self.layout)
         self.units = self._units()
-        self.pixels = jax.device_put(self._pixels(exposure))
+        self.instruments = jax.device_put(self._instruments())
         self.knowledge = self._limits()
-        row = Row([*(one for one in self.images if one), *(one for one in self.decays if one)])
+        row = Row([*(one.reading for one in self.taken), *(one for one in self.decays if one)])
         self.problem = Problem(
             model=series_model(self.layout),
             counts=jax.device_put(row.counts()),
             knowledge=self.knowledge,
-            arguments=(self.pixels,),
+            arguments=(self.instruments,),
             detector=row,
             instrument=self._measured_again,
         )
@@ -109,18 +117,19 @@ class Pulses:
         return {name: (float(np.exp(low)), float(np.exp(high))) for name, low, high in ends if name in RANGES}
 
     def _pace(self) -> float:
-        """The time in which the light falls to 1/e, ns, of the slowest decay; of images alone, the lifetime given."""
-        if all(shot.decay is None for shot in self.shots):
+        """The time in which the slowest decay or movie falls to 1/e, ns; of images alone the lifetime as given."""
+        movies = [shot.frames for shot in self.shots if shot.frames is not None]
+        if not movies and all(shot.decay is None for shot in self.shots):
             told = self.known.get("lifetime", (self.constraints.fixed.get("lifetime"), 0.0))[0]
             if told is not None:
                 return float(told)
-            if self.exposure is None:
+            if self.given is None:
                 raise InputError(
                     "images of several powers, without decays, an exposure or a lifetime: images integrated to the end "
                     "hold nothing on time; give one of the three"
                 )
-            return float(self.exposure) / 5
-        found = []
+            return float(self.given) / 5
+        found = [decay_time(movie.images, movie.gates) for movie in movies]
         for shot in self.shots:
             if shot.decay is not None:
                 y = np.convolve(shot.decay.counts, np.ones(5) / 5, mode="same")
@@ -130,12 +139,37 @@ class Pulses:
                 found.append(shot.decay.width * (below[0] if below.size else y.size - top))
         return max(found)
 
+    def _ends(self, series: FluenceSeries) -> tuple[float, float]:
+        """Up to when images integrate, and when the last light is seen, ns."""
+        gates = [shot.frames.gates.max() for shot in self.shots if shot.frames is not None]
+        last = max([0.0, *gates, *(shot.decay.edges[-1] for shot in self.shots if shot.decay is not None)])
+        tail = SLOW_TAIL if "traps" in self.model else TAIL
+        exposure = series.exposure or series.period or float(max(last, tail * self.pace))
+        seen = max([exposure, *gates]) if not gates or any(shot.image is not None for shot in self.shots) else last
+        return exposure, float(seen)
+
+    def _taken(self) -> tuple[Taken, ...]:
+        """All images, then all movies, by their pulses."""
+        found = []
+        for k, shot in enumerate(self.shots):
+            if shot.image is not None:
+                found.append(self._picture("image", k, (shot.image,), ((0.0, self.exposure),)))
+        for k, shot in enumerate(self.shots):
+            if shot.frames is not None:
+                gates = tuple((float(t0), float(t1)) for t0, t1 in shot.frames.gates)
+                found.append(self._picture("frames", k, tuple(shot.frames.images), gates))
+        return tuple(found)
+
+    def _picture(self, what: str, k: int, images: tuple[Image, ...], gates) -> Taken:
+        spot = _spot(summed(images), self.width[0], images[0].flat)
+        return Taken(Picture(what, k, gates), images, pictures_reading(images), spot)
+
     def _units(self) -> dict[str, float]:
         """What each number is looked for in multiples of: the decays' own pace, the images' spread, the densities."""
         pace = self.pace
         densities = np.array([shot.density for shot in self.shots])
         middle, s = float(np.sqrt(densities.min() * densities.max())), self.width[0]
-        spread2 = [max(spot.width**2 - s**2 - self.psf[0] ** 2, (0.2 * s) ** 2) for spot in self.spots if spot]
+        spread2 = [max(one.spot.width**2 - s**2 - self.psf[0] ** 2, (0.2 * s) ** 2) for one in self.taken]
         length2 = float(np.median(spread2)) if spread2 else s**2
         return {
             "diffusivity": length2 / pace,
@@ -148,26 +182,17 @@ class Pulses:
             "trap_lifetime": pace,
         }
 
-    def _pixels(self, exposure: float) -> Pixels:
+    def _instruments(self) -> Instruments:
         """The pixels, and a disc on which neither they nor the light meet the wall."""
-        images = [shot.image for shot in self.shots if shot.image is not None]
         fast = RANGES["diffusivity"][1] * self.units["diffusivity"]
         long = RANGES["lifetime"][1] * self.units["lifetime"]
-        if not images:
-            corner, edges, flat = 0.0, (np.zeros(2), np.zeros(2)), np.ones((1, 1, 1))
-        else:
-            ny, nx = images[0].shape
-            size_y, size_x = images[0].spacing
-            edges = (pixel_edges(nx, size_x), pixel_edges(ny, size_y))
-            away = max(np.hypot(spot.x, spot.y) for spot in self.spots if spot)
-            corner = float(np.hypot(nx * size_x, ny * size_y) / 2 + 1.5 * away)
-            flat = np.stack([np.ones(i.shape) if i.flat is None else i.flat for i in images])
-        last = exposure if self.layout.period is None else FORGOTTEN * self.layout.period
+        corner = max((_corner(one) for one in self.taken), default=0.0)
+        last = self.last if self.layout.period is None else FORGOTTEN * self.layout.period
         radius = 1.0 if self.layout.even else float(round_radius(self.width[0], fast, 0.2 * long, last, corner))
         weights = tuple(one.weights for one in self.splines if one is not None)
-        return Pixels(edges[0], edges[1], flat, np.asarray(radius), weights)
+        return Instruments(tuple(map(_pixels, self.taken)), np.asarray(radius), weights)
 
-    def _measured_again(self, random: np.random.Generator) -> tuple[Pixels]:
+    def _measured_again(self, random: np.random.Generator) -> tuple[Instruments]:
         """The instruments with all responses measured again, those of several decays with the same counts once."""
         seeds: dict[bytes, int] = {}
         weights = []
@@ -175,7 +200,7 @@ class Pulses:
             if one is not None:
                 seed = seeds.setdefault(one.response.counts.tobytes(), int(random.integers(2**32)))
                 weights.append(one.again(np.random.default_rng(seed)))
-        return (self.pixels._replace(weights=tuple(weights)),)
+        return (self.instruments._replace(weights=tuple(weights)),)
 
     def _limits(self) -> Knowledge:
         """Natural limits far beyond what is searched, the person's own within them; what is known of the optics."""
@@ -220,9 +245,13 @@ class Pulses:
 
     def sharing(self, background: str) -> list[Reading]:
         """The measurements of which this is the background."""
-        what = "image" if background.startswith("image") else "decay"
-        found = enumerate(self.images if what == "image" else self.decays)
-        return [one for k, one in found if one is not None and ground_name(self.layout, what, k) == background]
+        found = [one.reading for one in self.taken if self.ground(one) == background]
+        decays = enumerate(self.decays)
+        return found + [one for k, one in decays if one and ground_name(self.layout, "decay", k) == background]
+
+    def ground(self, taken: Taken) -> str:
+        """The name of the background of pictures."""
+        return ground_name(self.layout, taken.picture.what, taken.picture.pulse)
 
     def _known(self, name: str, number: str) -> tuple[float, float]:
         """(value, relative error) of what was told."""
@@ -277,9 +306,21 @@ def _sigma(decay: Decay | None) -> float:
     return 0.0 if decay is None or isinstance(decay.irf, Response) else float(decay.irf or 0.0) / FWHM
 
 
-def _spot(image: Image, narrowest: float) -> Spot:
-    flat = np.ones(image.shape) if image.flat is None else image.flat
+def _spot(image: Image, narrowest: float, sensitivity: np.ndarray | None) -> Spot:
+    flat = np.ones(image.shape) if sensitivity is None else sensitivity
     found = find_spot(image.photons, image.mask, flat, image.spacing, 0.7 * narrowest)
     if found is None:
         raise InputError(f"{image.name}: no spot stands out of the background; check the file and the region")
     return found
+
+
+def _pixels(taken: Taken) -> Pixels:
+    (ny, nx), (size_y, size_x) = taken.images[0].shape, taken.images[0].spacing
+    flat = np.stack([np.ones(image.shape) if image.flat is None else image.flat for image in taken.images])
+    return Pixels(np.asarray(pixel_edges(nx, size_x)), np.asarray(pixel_edges(ny, size_y)), flat)
+
+
+def _corner(taken: Taken) -> float:
+    """How far from the spot pixels may be, wherever the fit moves it, µm."""
+    (ny, nx), (size_y, size_x) = taken.images[0].shape, taken.images[0].spacing
+    return float(np.hypot(nx * size_x, ny * size_y) / 2 + 1.5 * np.hypot(taken.spot.x, taken.spot.y))

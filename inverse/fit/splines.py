@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Float64
 
 from excidiff.inverse.files.decays import Decay, Response
 from excidiff.inverse.fit.decay import response_of
+from excidiff.inverse.fit.layout import Spline
 from excidiff.inverse.fit.response import TAPS, Window, above_dark, flash, in_bins, shape_of
-from excidiff.inverse.fit.shots import Spline
 from excidiff.solver.solution import InputError
 
 

@@ -1,10 +1,11 @@
-"""Where the fit of a fluence series starts: hundreds of films held against its decays.
+"""Where the fit of a fluence series starts: hundreds of films held against its decays, and the light of its movies.
 
-The decays alone, added up over the film, are cheap. Films spread evenly over what could be (an additive recurrence on
+The light of all of the film in time is cheap. Films spread evenly over what could be (an additive recurrence on
 1/φ, 1/φ², …, φ^(d+1) = φ + 1; Roberts 2018) are held against them with the scales and backgrounds that suit each best.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +14,17 @@ from jaxtyping import Float64
 
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import Shot
+from excidiff.inverse.fit.layout import CENTRES, FILMS, Instruments, Layout, scale_name
 from excidiff.inverse.fit.parameters import kind
-from excidiff.inverse.fit.pulses import RANGES, Pulses, arrival, rise
-from excidiff.inverse.fit.shots import FILMS, Layout, Pixels, ground_name, light_of, run_of, series_model
+from excidiff.inverse.fit.pulses import RANGES, Pulses, Taken, arrival, rise
+from excidiff.inverse.fit.shots import Run, light_of, run_of, run_of_picture, series_model
 from excidiff.solver.solution import InputError
 
 TRIED = 384  # films that are held against the decays
 BEST = 3  # of which the fit is made from
 COARSE_NODES, COARSE_STEPS = 24, 48
 NOTHING = 1e-300  # photons per exciton and ns: no light
+CENTRED = {name: (what, axis) for what, names in CENTRES.items() for axis, name in enumerate(names)}
 
 
 def starts(pulses: Pulses) -> list[Float64[np.ndarray, " P"]]:
@@ -49,33 +52,58 @@ def starts(pulses: Pulses) -> list[Float64[np.ndarray, " P"]]:
     return found
 
 
-def against_decays(pulses: Pulses, tried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """χ² of every film against all decays, of counts Neyman's, and the scale (log) of each.
+class Curve(NamedTuple):
+    """The light of the film in time after pulse `pulse`: `counts` and one over their errors; `decay` or movie."""
 
-    Without decays, how far off middle.
+    pulse: int
+    counts: np.ndarray
+    weight: np.ndarray
+    source: Decay | Taken
+
+    @property
+    def what(self) -> str:
+        return "decay" if isinstance(self.source, Decay) else "frames"
+
+
+def curves(pulses: Pulses) -> list[Curve]:
+    """Of all decays, then of all movies."""
+    found = [
+        Curve(k, shot.decay.counts, _weight(shot.decay), shot.decay)
+        for k, shot in enumerate(pulses.shots)
+        if shot.decay is not None
+    ]
+    for one in pulses.taken:
+        if one.picture.what == "frames":
+            read = one.reading
+            counts, law = read.values.sum((1, 2)), read.law(np.maximum(read.values, 0.0)).sum((1, 2))
+            found.append(Curve(one.picture.pulse, counts, 1 / np.sqrt(law + 1.0), one))
+    return found
+
+
+def against_decays(pulses: Pulses, tried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """χ² of every film against all light in time, of counts Neyman's, and the scale (log) of each decay.
+
+    Without any, how far off middle.
     """
-    lit = [(k, shot.decay) for k, shot in enumerate(pulses.shots) if shot.decay is not None]
+    lit = curves(pulses)
     if not lit:
         return np.abs(tried - tried.mean(0)).sum(1), np.zeros((len(tried), 0))
-    light = np.concatenate([_tried_light(pulses, tried, k, decay) for k, decay in lit], axis=1)
-    sizes = [decay.time.size for _, decay in lit]
-    data = np.concatenate([decay.counts for _, decay in lit])
-    weight = np.concatenate([_weight(decay) for _, decay in lit])
-    which = np.repeat(np.arange(len(lit)), sizes)
-    grounds = (which[:, None] == np.arange(len(lit))[None, :]) * weight[:, None]
-    # Backgrounds are projected out, the one scale of every film follows in closed form.
-    basis = np.linalg.qr(grounds)[0]
-    rest = data * weight - basis @ (basis.T @ (data * weight))
-    shape = light * weight
-    shape = shape - (shape @ basis) @ basis.T
-    if pulses.layout.scale == "free":
-        parts = [(which == k) for k in range(len(lit))]
-        fits = [_scale(shape[:, p], rest[p]) for p in parts]
-        chi2 = sum(((rest[p] - f[:, None] * shape[:, p]) ** 2).sum(1) for p, f in zip(parts, fits, strict=True))
-        return np.asarray(chi2), np.log(np.maximum(np.stack(fits, axis=1), NOTHING))
-    scale = _scale(shape, rest)
-    scales = np.repeat(np.log(np.maximum(scale, NOTHING))[:, None], len(lit), axis=1)
-    return ((rest - scale[:, None] * shape) ** 2).sum(1), scales
+    chi2, scales, groups = np.zeros(len(tried)), {}, {}
+    for one in lit:
+        shape = _tried_light(pulses, tried, one) * one.weight
+        # The background is projected out, the one scale of a kind, or of each, follows in closed form.
+        ground = one.weight / np.linalg.norm(one.weight)
+        rest = one.counts * one.weight
+        shape, rest = shape - (shape @ ground)[:, None] * ground, rest - (rest @ ground) * ground
+        key = (one.what, one.pulse) if pulses.layout.scale == "free" else one.what
+        groups.setdefault(key, []).append((one, shape, rest))
+    for members in groups.values():
+        shape, rest = np.concatenate([m[1] for m in members], axis=1), np.concatenate([m[2] for m in members])
+        scale = _scale(shape, rest)
+        chi2 += ((rest - scale[:, None] * shape) ** 2).sum(1)
+        scales |= {one.pulse: np.log(np.maximum(scale, NOTHING)) for one, _, _ in members if one.what == "decay"}
+    found = [scales[one.pulse] for one in lit if one.what == "decay"]
+    return chi2, np.stack(found, axis=1) if found else np.zeros((len(tried), 0))
 
 
 def _weight(decay: Decay) -> np.ndarray:
@@ -83,12 +111,18 @@ def _weight(decay: Decay) -> np.ndarray:
     return 1 / np.sqrt(decay.counts + 1.0) if decay.uncertainty is None else 1 / decay.uncertainty
 
 
-def _tried_light(pulses: Pulses, tried: np.ndarray, k: int, decay: Decay) -> np.ndarray:
-    """The light of every film in the bins of one decay; a response only shifts it here."""
+def _tried_light(pulses: Pulses, tried: np.ndarray, curve: Curve) -> np.ndarray:
+    """The light of every film in the bins of one curve; a response only shifts it here."""
+    k, decay = curve.pulse, curve.source
     own = np.column_stack([tried, np.full((len(tried), 2), [np.log(pulses.width[0]), np.log(pulses.shots[k].density)])])
-    edges, radius = pulses.layout.decays[k], np.asarray(pulses.pixels.radius)
+    radius = np.asarray(pulses.instruments.radius)
+    layout = pulses.layout._replace(pictures=(), decays=(), responses=(), firsts=(), bins=())
+    if isinstance(decay, Taken):
+        run, gates = run_of_picture(pulses.layout, decay.picture)
+        found = np.asarray(_totals(layout, Run(run.edges), own, radius))
+        return found if gates is None else found @ gates.T
+    edges = pulses.layout.decays[k]
     assert edges is not None
-    layout = pulses.layout._replace(decays=(), exposures=(), responses=(), firsts=(), bins=())
     run, parts = run_of(layout, edges)
     found = np.array(_totals(layout, run, own, radius))
     if parts is not None:
@@ -113,48 +147,43 @@ def whole(pulses: Pulses, film: np.ndarray, scales: np.ndarray) -> Float64[np.nd
             start[index] = pulses.knowledge.centre[index]
         elif what in ("decay_scale", "scale") and lit:
             start[index] = scales[lit.index(int(number) - 1) if number.isdecimal() else 0]
-        elif what == "centre_x" or what == "centre_y":
-            spot = pulses.spots[int(number) - 1]
-            assert spot is not None
-            start[index] = spot.x if what == "centre_x" else spot.y
+        elif what in CENTRED:
+            of, axis = CENTRED[what]
+            (taken,) = (one for one in pulses.taken if one.picture.what == of and one.picture.pulse == int(number) - 1)
+            start[index] = taken.spot[axis]
         elif what == "shift" and shot is not None and shot.decay is not None:
             start[index] = 0.0 if shot.decay.irf is None else arrival(shot.decay)
         elif what.endswith("background"):
             least = 0.02 if np.isfinite(pulses.knowledge.lower[index]) else -np.inf  # photons, or data of any sign
-            start[index] = max(_ground(pulses, what, shot), least)
+            start[index] = max(_ground(pulses, name, shot), least)
     return _lit(pulses, start)
 
 
-def _ground(pulses: Pulses, what: str, shot: Shot | None) -> float:
+def _ground(pulses: Pulses, name: str, shot: Shot | None) -> float:
     """A background to start from: the darkest of a decay, or below a spot; of several that share it, the least."""
-    shots = pulses.shots if shot is None else [shot]
-    if what.startswith("decay"):
-        found = [float(np.quantile(one.decay.counts, 0.02)) for one in shots if one.decay is not None]
-    else:
-        found = [spot.background for one, spot in zip(pulses.shots, pulses.spots, strict=True) if one in shots and spot]
-    return min(found)
+    if name.startswith("decay"):
+        shots = pulses.shots if shot is None else [shot]
+        return min(float(np.quantile(one.decay.counts, 0.02)) for one in shots if one.decay is not None)
+    shared = [one for one in pulses.taken if pulses.ground(one) == name]
+    return min(one.spot.background / len(one.images) for one in shared)
 
 
 def _lit(pulses: Pulses, start: np.ndarray) -> np.ndarray:
-    """The same with scales of images that give as many photons as were counted."""
-    lit = any(shot.decay is not None for shot in pulses.shots)
-    wanted = ("image_scale",) if lit else ("image_scale", "scale")
-    scales = [i for i, name in enumerate(pulses.names) if kind(name) in wanted]
-    if not scales:
+    """The same with scales of pictures that give as many photons as were counted."""
+    known = any(shot.decay is not None for shot in pulses.shots)
+    named = [scale_name(pulses.layout, one.picture.what, one.picture.pulse) for one in pulses.taken]
+    if not named or (known and named[0] == "scale"):
         return start
-    expected = np.asarray(_expected(pulses.layout, jnp.asarray(start), pulses.pixels))
-    place, light, seen = 0, [], []
-    for k, (shot, spot) in enumerate(zip(pulses.shots, pulses.spots, strict=True)):
-        if shot.image is None or spot is None:
-            continue
-        ground = start[pulses.names.index(ground_name(pulses.layout, "image", k))] * shot.image.counts.size
-        light.append(float(expected[place : place + shot.image.counts.size].sum()) - ground)
-        seen.append(max(float(shot.image.photons[shot.image.mask].sum()) - ground, 0.1 * spot.amplitude))
-        place += shot.image.counts.size
-    if len(scales) == 1:
-        start[scales] = np.log(sum(seen) / sum(light))
-    else:
-        start[scales] = np.log(np.array(seen) / np.array(light))
+    expected = np.asarray(_expected(pulses.layout, jnp.asarray(start), pulses.instruments))
+    parts = np.split(expected, np.cumsum([one.reading.values.size for one in pulses.taken]))
+    light, seen = dict.fromkeys(named, 0.0), dict.fromkeys(named, 0.0)
+    for name, one, part in zip(named, pulses.taken, parts, strict=False):
+        ground = start[pulses.names.index(pulses.ground(one))] * one.reading.values.size
+        light[name] += float(part.sum()) - ground
+        counted = float(sum(image.photons[image.mask].sum() for image in one.images))
+        seen[name] += max(counted - ground, 0.1 * one.spot.amplitude)
+    for name, whole in light.items():
+        start[pulses.names.index(name)] = np.log(seen[name] / whole)
     return start
 
 
@@ -164,19 +193,19 @@ def _scale(shape: np.ndarray, rest: np.ndarray) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _totals(layout: Layout, edges: tuple[float, ...], own, radius):
+def _totals(layout: Layout, run: Run, own, radius):
     """The light in every bin of many films, by a coarse solver."""
     nodes = 8 if layout.even else COARSE_NODES
 
     def one(numbers):
-        return light_of(layout, numbers, edges, radius, nodes=nodes, steps=COARSE_STEPS)[0]
+        return light_of(layout, numbers, run, radius, nodes=nodes, steps=COARSE_STEPS)[0]
 
     return jax.lax.map(one, own, batch_size=64)
 
 
 @partial(jax.jit, static_argnums=0)
-def _expected(layout: Layout, parameters, pixels: Pixels):
-    return series_model(layout)(parameters, pixels)[0].ravel()
+def _expected(layout: Layout, parameters, given: Instruments):
+    return series_model(layout)(parameters, given)[0].ravel()
 
 
 def spread(count: int, dimensions: int) -> Float64[np.ndarray, "count dimensions"]:

@@ -1,0 +1,109 @@
+"""What a fluence series is made of, for the model of it: pulses, pictures, decays, and the parameters by name."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float
+
+FILMS = {
+    "free": ("diffusivity", "lifetime"),
+    "annihilation": ("diffusivity", "lifetime", "annihilation"),
+    "traps": ("diffusivity", "lifetime", "trapping_rate", "release", "trap_lifetime"),
+    "saturable traps": ("diffusivity", "lifetime", "trap_density", "capture", "release", "trap_lifetime"),
+}
+"""The numbers of each model of a film, all positive."""
+KINDS = ("image", "frames", "decay")
+"""What is measured of a pulse."""
+CENTRES = {"image": ("centre_x", "centre_y"), "frames": ("frames_centre_x", "frames_centre_y")}
+"""Where the spot is in the pictures of a pulse, by what they are."""
+
+
+class Spline(NamedTuple):
+    """A measured response: quadratic spline i of `count` begins `first` + i bins of the decay after the pulse, three
+    bins long."""
+
+    first: float
+    count: int
+
+
+class Picture(NamedTuple):
+    """What a camera took of pulse `pulse`: an "image", or "frames", one per gate. gates: (t0, t1) of each in ns."""
+
+    what: str
+    pulse: int
+    gates: tuple[tuple[float, float], ...]
+
+
+class Layout(NamedTuple):
+    """What is the same for every value of the parameters; hashable. Times in ns.
+
+    model: of `FILMS`. pictures: images, then frames, by their pulses. decays: per pulse the edges of the bins of its
+    light, from the pulse on, or None. firsts: where a decay's own bins begin on its axis. responses: per pulse the σ of
+    its decay's Gaussian response, 0 for none, or a measured one. scale: "shared", "kind" or "free", see
+    `FluenceSeries`. even: whether the laser's light is. quadratic: whether light goes with n². nodes, modes, steps: of
+    the solver. period: of the laser, None for single pulses; with it the edges of `decays` may lie anywhere, as light
+    is there at all times, and `bins` says how many each decay has itself.
+    """
+
+    model: str
+    pictures: tuple[Picture, ...]
+    decays: tuple[tuple[float, ...] | None, ...]
+    firsts: tuple[float, ...]
+    responses: tuple[float | Spline, ...]
+    scale: str
+    even: bool
+    quadratic: bool
+    nodes: int
+    modes: int
+    steps: int
+    period: float | None = None
+    bins: tuple[int, ...] = ()
+
+
+class Pixels(NamedTuple):
+    """Edges of the pixels of a picture, µm, and their sensitivities, frame by frame."""
+
+    x_edges: Float[Array | np.ndarray, " nx+1"]
+    y_edges: Float[Array | np.ndarray, " ny+1"]
+    flat: Float[Array | np.ndarray, "frames ny nx"]
+
+
+class Instruments(NamedTuple):
+    """The pixels of every picture, the radius of the disc, µm, and the weights of the splines of every measured
+    response, in the order of the pulses."""
+
+    pixels: tuple[Pixels, ...]
+    radius: Float[Array | np.ndarray, ""]
+    weights: tuple[Float[Array | np.ndarray, " I"], ...] = ()
+
+
+def names_of(layout: Layout) -> tuple[str, ...]:
+    """The parameters in order: the film's, the spot's, the pulses', those of pictures and of decays."""
+    pulses = range(len(layout.decays))
+    found = [*FILMS[layout.model], "width", "psf_width", *(f"peak_density_{k + 1}" for k in pulses)]
+    if layout.scale == "shared":
+        found.append("scale")
+    measured = {what: _pulses_of(layout, what) for what in KINDS}
+    for what, members in measured.items():
+        if layout.scale != "shared":
+            found += dict.fromkeys(scale_name(layout, what, k) for k in members)
+        found += dict.fromkeys(ground_name(layout, what, k) for k in members)
+    found += [f"{name}_{one.pulse + 1}" for one in layout.pictures for name in CENTRES[one.what]]
+    return (*found, *(f"shift_{k + 1}" for k in measured["decay"]))
+
+
+def _pulses_of(layout: Layout, what: str) -> list[int]:
+    """Of which this was measured."""
+    if what == "decay":
+        return [k for k, edges in enumerate(layout.decays) if edges is not None]
+    return [one.pulse for one in layout.pictures if one.what == what]
+
+
+def scale_name(layout: Layout, what: str, k: int) -> str:
+    """The parameter that turns excitons into photons for what was measured of pulse `k`."""
+    return {"shared": "scale", "kind": f"{what}_scale"}.get(layout.scale, f"{what}_scale_{k + 1}")
+
+
+def ground_name(layout: Layout, what: str, k: int) -> str:
+    """The background per pixel or bin of pulse `k`: what is counted alike, for as long, has one for all pulses."""
+    return f"{what}_background_{k + 1}" if layout.scale == "free" else f"{what}_background"

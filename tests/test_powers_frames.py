@@ -1,0 +1,139 @@
+"""Movies in a fluence series: gates of a pulse's light, their derivatives, and the film that movies alone tell."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.photons import FWHM
+from excidiff.inverse import Experiment, Image, InputError
+from excidiff.inverse.files.data import Camera
+from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.files.frames import Frames
+from excidiff.inverse.fit.layout import Instruments, Layout, Picture, Pixels, names_of
+from excidiff.inverse.fit.shots import series_model
+
+OPTIMISED = True
+
+SIDES = np.linspace(-1.2, 1.2, 25)
+PEAKS = (100.0, 2000.0, 12000.0)
+ENDS = np.array([0.0, 1.0, 2.0, 4.0, 7.0, 12.0, 20.0])
+GATES = tuple(zip(ENDS[:-1].tolist(), ENDS[1:].tolist(), strict=True))
+FILM = {"diffusivity": 0.02, "lifetime": 4.0, "annihilation": 4e-4}
+OPTICS = {"laser_fwhm": 0.12 * FWHM, "psf_fwhm": 0.08 * FWHM}
+
+
+def layout(pictures, **changes) -> Layout:
+    given = {"model": "annihilation", "pictures": tuple(pictures), "decays": (None,) * 3, "firsts": (0.0,) * 3,
+             "responses": (0.0,) * 3, "scale": "kind", "even": False, "quadratic": False, "nodes": 48, "modes": 96,
+             "steps": 96}  # fmt: skip
+    return Layout(**{**given, **changes})
+
+
+def instruments(*frames: int) -> Instruments:
+    sides = jnp.asarray(SIDES)
+    return Instruments(tuple(Pixels(sides, sides, jnp.ones((n, 24, 24))) for n in frames), jnp.asarray(4.0))
+
+
+def numbers(one: Layout) -> np.ndarray:
+    """Parameters in the fit's own numbers; all scales are one, backgrounds 0.2."""
+    known = {name: np.log(value) for name, value in FILM.items()}
+    known |= {"width": np.log(0.12), "psf_width": np.log(0.08)}
+    known |= {f"peak_density_{k + 1}": np.log(peak) for k, peak in enumerate(PEAKS)}
+    ground = {name: 0.2 for name in names_of(one) if name.endswith("background")}
+    centres = {name: 0.03 for name in names_of(one) if "centre_x" in name}
+    return np.array([{**known, **ground, **centres}.get(name, 0.0) for name in names_of(one)])
+
+
+def shown(one: Layout, given: Instruments, start=None) -> np.ndarray:
+    return np.asarray(jax.jit(series_model(one))(numbers(one) if start is None else start, given)[0]).ravel()
+
+
+def test_gates_add_up_to_the_image():
+    """Frames of all gates are the image of the whole exposure, to 1e-9 of its peak; a lone gate is its frame's."""
+    image, movie = Picture("image", 1, ((0.0, 20.0),)), Picture("frames", 1, GATES)
+    late = Picture("frames", 2, (GATES[3],))
+    one = layout([image, movie, late])
+    found = shown(one, instruments(1, 6, 1)) - 0.2
+    whole, frames, gate = found[:576], found[576 : 7 * 576].reshape(6, 576), found[7 * 576 :]
+    assert np.abs(frames.sum(0) - whole).max() < 1e-9 * whole.max()
+    every = shown(layout([Picture("frames", 2, GATES)]), instruments(6)).reshape(6, 576) - 0.2
+    assert np.abs(gate - every[3]).max() < 1e-5 * every[3].max()  # the steps in time end elsewhere
+
+
+def test_gates_may_overlap_and_leave_gaps():
+    wide = ((0.0, 4.0), (2.0, 7.0), (12.0, 20.0))
+    found = shown(layout([Picture("frames", 0, wide)]), instruments(3)).reshape(3, 576) - 0.2
+    every = shown(layout([Picture("frames", 0, GATES)]), instruments(6)).reshape(6, 576) - 0.2
+    expected = np.stack([every[:3].sum(0), every[2:4].sum(0), every[5]])
+    assert np.abs(found - expected).max() < 1e-5 * expected.max()
+
+
+@pytest.mark.parametrize("changes", [{}, {"scale": "free", "period": 25.0}, {"quadratic": True, "scale": "shared"}])
+def test_derivatives_of_movies(changes):
+    """Central differences to 1e-6 of each slope."""
+    one = layout([Picture("image", 0, ((0.0, 20.0),)), Picture("frames", 0, GATES[:3]), Picture("frames", 2, GATES)],
+                 nodes=32, modes=48, steps=48, **changes)  # fmt: skip
+    given, start = instruments(1, 3, 6), numbers(one)
+    run = jax.jit(series_model(one))
+    slopes = np.asarray(run(start, given)[1]).reshape(len(start), -1)
+    for index in range(len(start)):
+        step = 1e-4 * np.eye(len(start))[index]
+        ends = [np.asarray(run(start + by * step, given)[0]).ravel() for by in (1, -1)]
+        difference = (ends[0] - ends[1]) / 2e-4
+        allowed = 1e-6 * max(np.abs(difference).max(), 1e-6)
+        assert np.abs(slopes[index] - difference).max() < allowed, names_of(one)[index]
+
+
+@pytest.fixture(scope="module")
+def series() -> FluenceSeries:
+    """Photons of movies of a film with annihilation under three pulses, nothing beside them."""
+    one = layout([Picture("frames", k, GATES) for k in range(3)])
+    start = numbers(one)
+    start[names_of(one).index("frames_scale")] = np.log(30.0)
+    counts = np.random.default_rng(5).poisson(shown(one, instruments(6, 6, 6), start)).reshape(3, 6, 24, 24)
+    camera = Camera(gain_known=True, saturation=np.inf)
+    movies = [
+        Frames([Image(a.astype(float), pixel_size=0.1, camera=camera, file=f"movie_{k}", frame=i)
+                for i, a in enumerate(frames)], np.array(GATES))
+        for k, frames in enumerate(counts)
+    ]  # fmt: skip
+    return FluenceSeries(frames=movies, frames_densities=PEAKS)
+
+
+def test_movies_alone_tell_the_film(series):
+    """Without decays, exposure, lifetime or start values: three numbers within 3.5 errors, and the right film."""
+    found = Experiment(series=series, **OPTICS).fit()
+    assert found.status == "converged"
+    assert "annihilation" in found.model
+    for name, value in FILM.items():
+        entry = found.parameters[name]
+        assert abs(entry.value - value) < 3.5 * entry.stderr < 0.2 * value, name
+    assert found.parameters["frames_background"].unit == "photons/pixel"
+    first = found.images[0]
+    assert len(found.images) == 3
+    assert first.file == "movie_0 (6 gates)"
+    assert first.counts.shape == (24, 24)
+    assert first.goodness["pixels"] == 6 * 576
+    assert abs(first.parameters["centre_x"].value - 0.03) < 4 * first.parameters["centre_x"].stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"frames_densities": PEAKS[:2]}, "3 movies with 2 peak densities"),
+        ({"uniform": True}, "no spot"),
+    ],
+)
+def test_impossible_movies_are_refused(series, change, said):
+    with pytest.raises(InputError, match=said):
+        replace(series, **change)
+
+
+def test_gates_must_fit(series):
+    images = series.frames[0].images
+    for gates, said in ((None, "without gates"), (ENDS[:-1], "common edges"), (GATES[::-1][:2], "6 frames")):
+        with pytest.raises(InputError, match=said):
+            FluenceSeries(frames=[(images, gates)], frames_densities=[10.0])
