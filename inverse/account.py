@@ -73,8 +73,15 @@ def _of_series(experiment: Any) -> dict[str, Any]:
         return {}
     return {
         "image_densities": list(series.image_densities),
+        "frames": [movie.images[0].file for movie in series.frames],
+        "frames_densities": list(series.frames_densities),
+        "frames_gates": [np.asarray(movie.gates).tolist() for movie in series.frames],
         "decays": [decay.file for decay in series.decays],
         "decay_densities": list(series.decay_densities),
+        "spectral_maps": [scan.file for scan in series.spectral_maps],
+        "spectral_maps_read": ["; ".join(scan.notes) for scan in series.spectral_maps],
+        "map_densities": list(series.map_densities),
+        **({"collection_fwhm": experiment.collection_fwhm, "line": experiment.line} if series.spectral_maps else {}),
         "exposure": series.exposure,
         "scale": series.scale,
         "emission": series.emission,

@@ -11,7 +11,7 @@ from excidiff.inverse.derived import laser_measurement, width_estimate
 from excidiff.inverse.estimates import is_limit
 from excidiff.inverse.files.decays import Histogram, Response
 from excidiff.inverse.files.fluences import FluenceSeries
-from excidiff.inverse.fit.layout import FILMS
+from excidiff.inverse.fit.layout import FILMS, TRAP_BAND
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.pulses import STEPS, Told
@@ -34,10 +34,14 @@ METHODS = (
     "densities, by the maximum of the {likelihood} (Fisher scoring). The diffusion-recombination equation was "
     "solved for the round spot in Bessel modes, with local kinetics solved exactly in each of {steps} graded steps in "
     "time (sixth order by extrapolation); images and frames are blurred by the PSF and integrated over pixels, frames "
-    "over their gates, decays over bins. "
+    "over their gates, decays over bins{spectra}. "
     "Scales between excitons and photons are {scale}. The fit was made from the best of {tried} films spread over what "
     "could be{started}. Errors are from the expected information at the optimum; where one "
     "exceeds a tenth of its value, the interval is that of the profile likelihood."
+)
+OF_SPECTRA = (
+    "; spectra are bands of free and, where they show, of trapped excitons, blurred by the collection spot and "
+    "integrated over cells and colours"
 )
 SHARPER = 3.0  # times the photons of a decay, that its response must have for its own noise to be left out
 CLEAR = 6.0  # of BIC: odds of twenty to one
@@ -54,6 +58,8 @@ def fit_powers(
     constraints: Constraints,
     optics: Optics | None,
     lifetime: Given | None = None,
+    collection: Given | None = None,
+    line: str = "gaussian",
 ) -> tuple[MeasuredSeries, list[MeasuredSeries]]:
     """(the chosen fit, all that were made): `model`, or the first of `FILMS` that nothing speaks against.
 
@@ -63,6 +69,9 @@ def fit_powers(
     """
     film = {name: (value, stderr / value) for name, (value, stderr) in constraints.priors.items()}
     told = Told(film=film if lifetime is None else {**film, "lifetime": _relative(lifetime)})
+    if collection is not None:
+        told = told._replace(collection=_relative(collection, FWHM))
+    told = told._replace(line=line)
     if optics is not None:
         told = told._replace(width=_relative(optics.source, FWHM))
         told = told._replace(psf=None if optics.psf is None else _relative(optics.psf, FWHM))
@@ -93,7 +102,8 @@ def bic(found: MeasuredSeries) -> float:
 
 def _for_model(constraints: Constraints, model: str) -> Constraints:
     """What was said of the numbers that this model has."""
-    return constraints.without(set().union(*FILMS.values()) - set(FILMS[model]))
+    told = constraints.without(set().union(*FILMS.values()) - set(FILMS[model]))
+    return told if "traps" in model else told.without(TRAP_BAND)
 
 
 def answer_series(
@@ -136,6 +146,7 @@ def answer_series(
             tried=TRIED,
             scale=scale,
             started=started,
+            spectra=OF_SPECTRA if found.series.spectral_maps else "",
         ),
     )
 
@@ -155,7 +166,7 @@ def _pulses(series: FluenceSeries) -> str:
 def _likelihood(series: FluenceSeries) -> str:
     """What was maximised, in words."""
     images = (*series.images, *(image for movie in series.frames for image in movie.images))
-    data = (*images, *series.decays)
+    data = (*images, *series.spectral_maps, *series.decays)
     own = [one.uncertainty is not None for one in data]
     words = "likelihood of Gaussian errors" if all(own) else "Poisson likelihood"
     if any(own) and not all(own):

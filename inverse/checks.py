@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from excidiff.inverse.apertures import check_apertures
 from excidiff.inverse.fit.colours import LINES, names_asked
 from excidiff.inverse.fit.layout import FILMS
 from excidiff.inverse.fit.optics import Given
@@ -62,10 +63,11 @@ def check_model(experiment: Any) -> None:
         )
     if experiment.model == "landscape" and experiment.landscape is None:
         raise InputError('model = "landscape" without a landscape: ' + UNSEEN)
-    if experiment.spectral_map is None and experiment.collection_fwhm is not None:
+    scanned = experiment.spectral_map is not None or (experiment.series is not None and experiment.series.spectral_maps)
+    if not scanned and experiment.collection_fwhm is not None:
         raise InputError("collection_fwhm is of a spectral map's spectrometer, and no spectral map was given")
-    for name, plain in (("line", "gaussian"), ("absorption", None)):
-        if experiment.spectral_map is None and differs(getattr(experiment, name), plain):
+    for name, plain, used in (("line", "gaussian", scanned), ("absorption", None, experiment.spectral_map is not None)):
+        if not used and differs(getattr(experiment, name), plain):
             raise InputError(f"{name} is of a spectral map, and no spectral map was given")
 
 
@@ -74,6 +76,26 @@ def said(experiment: Any, but: Sequence[str] = ()) -> list[str]:
     drawn = ("interval",) if experiment.intervals.random else ()
     names = [name for name in OF_IMAGES if name not in (*but, *drawn)]
     return [name for name in names if differs(getattr(experiment, name), OF_IMAGES[name])]
+
+
+def check_decays(experiment: Any) -> None:
+    """What the decays ask of the rest."""
+    check_apertures(experiment)
+    if not experiment.images and not experiment.decays:
+        raise InputError("nothing to fit: give at least one image of the photoluminescence spot, or a decay")
+    if experiment.components is not None and (experiment.model != "mixture" or experiment.components < 2):
+        raise InputError(f'components = {experiment.components} belongs to model = "mixture", and is two or more')
+    if not experiment.images:
+        given = said(experiment, but=("starts",))
+        if given:
+            raise InputError(f"{' and '.join(given)} given, but no image: a decay alone has no use for it")
+    elif experiment.model == "mixture" and not experiment.may_mix:
+        raise InputError(
+            "a mixture of lifetimes beside images is fitted to those of a flat film and one decay, with "
+            "intervals of Fisher's information: leave the rest out, or the images"
+        )
+    if experiment.decays and (experiment.lifetime is not None or "lifetime" in experiment.fixed):
+        raise InputError("give either the lifetime or the decay that it is read from, not both")
 
 
 def check_series(experiment: Any) -> None:
@@ -97,8 +119,12 @@ def check_series(experiment: Any) -> None:
         given_number(getattr(experiment, name), name)
     if experiment.lifetime is not None and ("lifetime" in experiment.fixed or "lifetime" in experiment.bounds):
         raise InputError("the lifetime is given twice, by itself and fixed or bounded; choose one")
+    if experiment.line not in LINES:
+        raise InputError(f"line = {experiment.line!r}; choose one of {', '.join(LINES)}")
+    given_number(experiment.collection_fwhm, "collection_fwhm")
     films = FILMS.values() if experiment.model is None else (FILMS[experiment.model],)
-    experiment.constraints.check(tuple(dict.fromkeys(name for film in films for name in film)))
+    band = ("linewidth", *LINES[experiment.line], "band_centre") if experiment.series.spectral_maps else ()
+    experiment.constraints.check(tuple(dict.fromkeys([*(name for film in films for name in film), *band])))
 
 
 def check_map(experiment: Any) -> None:

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from excidiff.inverse import terminal
-from excidiff.inverse.options import OF_PEAKS, PEAK_FILES, number
+from excidiff.inverse.options import OF_PEAKS, PEAK_FILES
 from excidiff.inverse.parser import make_parser
 from excidiff.inverse.protocol import read_protocol
 from excidiff.inverse.results.storage import check_result_folder, result_folder
 from excidiff.inverse.settings import DATA, LISTS, FitSettings, changed_inputs, read_run
+from excidiff.inverse.typed import number
 from excidiff.solver.solution import InputError, SolverError
 
 OK, BAD_INPUT, USAGE, SOME_FAILED, FIT_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
@@ -137,7 +138,7 @@ def _settings(given: argparse.Namespace) -> FitSettings:
     names = [field.name for field in fields(FitSettings)]
     values = {name: getattr(given, name) for name in names if getattr(given, name, None) is not None}
     lists = {name: tuple(getattr(given, name)) for name in LISTS}
-    lists |= {name: tuple(_expanded(getattr(given, name))) for name in ("images", "decay")}
+    lists |= {name: tuple(_expanded(getattr(given, name))) for name in DATA}
     if any(path.lower().endswith(".toml") for path in given.images):
         return read_protocol(given.images, values, lists)
     return FitSettings(**{**values, **lists})

@@ -100,12 +100,13 @@ def draw_series(found: MeasuredSeries, intervals: Intervals, progress: Progress 
     columns = columns_of(found.fit, draws)
     columns |= followed(found.fit, columns)
     drawn, entries = _replaced(found.parameters, columns), []
-    pictures = iter(found.fit.layout.pictures)
+    layout = found.fit.layout
+    placed = iter([*((one.what, one.pulse) for one in layout.pictures), *(("spectra", k) for k in layout.spectra)])
     for entry in found.measurements:
-        if entry.kind == "image":
-            one = next(pictures)
-            names = zip(CENTRES["image"], CENTRES[one.what], strict=True)
-            own = {axis: columns[f"{name}_{one.pulse + 1}"] for axis, name in names}
+        if entry.kind in ("image", "spectral_map"):
+            what, pulse = next(placed)
+            names = zip(CENTRES["image"], CENTRES[what], strict=True)
+            own = {axis: columns[f"{name}_{pulse + 1}"] for axis, name in names if axis in entry.parameters}
             entry = replace(entry, parameters=_replaced(entry.parameters, own))
         entries.append(entry)
     return replace(found, measurements=tuple(entries), drawn=drawn, made=draws.made)

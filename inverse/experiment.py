@@ -12,9 +12,9 @@ from excidiff.inverse.account import account
 from excidiff.inverse.answer import Asked, answer_decays, answer_images
 from excidiff.inverse.answer_powers import answer_series, fit_powers
 from excidiff.inverse.answer_spectra import answer_map, collection_known
-from excidiff.inverse.apertures import check_apertures, through, through_apertures, with_apertures
+from excidiff.inverse.apertures import through, through_apertures, with_apertures
 from excidiff.inverse.batch import Batch, Progress, measure_all
-from excidiff.inverse.checks import check_map, check_model, check_optics, check_series, given_number, said
+from excidiff.inverse.checks import check_decays, check_map, check_model, check_optics, check_series, given_number
 from excidiff.inverse.derived import lifetime_estimate
 from excidiff.inverse.drawn import draw_decays, draw_images, draw_map, draw_series, finished, with_diffusivity
 from excidiff.inverse.files.absorption import Absorption
@@ -28,6 +28,7 @@ from excidiff.inverse.fit.film import landscape_optics
 from excidiff.inverse.fit.landscape import ROOM, Landscape, landscape_of
 from excidiff.inverse.fit.optics import Optics, noise_of, resolve_optics
 from excidiff.inverse.fit.parameters import GATED, STEADY, Constraints
+from excidiff.inverse.fluences import MeasuredSeries
 from excidiff.inverse.intervals import Intervals
 from excidiff.inverse.joint import answer_joint, join
 from excidiff.inverse.lifetimes import common_lifetime, measure_decays, of_one_lifetime, with_lifetime
@@ -50,7 +51,7 @@ class Experiment:
 
     images: steady images, each fitted on its own; with `gates`, the frames of one movie, fitted together.
     decay: one of the same film, or several, each with its instrument's response; with images it gives the lifetime.
-    series: images and decays after pulses of several powers, fitted together; with it neither images nor decay.
+    series: what was measured after pulses of several powers, fitted together, and nothing beside it.
     spectral_map: spectra against position of a spot in steady light; collection_fwhm: of the spot that the
     spectrometer sees, µm at the sample. With a lifetime, or a decay, it gives D and the rate of relaxation; with images
     of the same film, steady ones or frames, one diffusion length of both, if they agree on it. line: that of a site,
@@ -122,7 +123,7 @@ class Experiment:
             check_map(self)
         if self.spectral_map is not None and not self.images:
             return
-        self._check_decays()
+        check_decays(self)
         if not self.images:
             return
         check_optics(self)
@@ -151,25 +152,6 @@ class Experiment:
         self.of_images.check(STEADY if self.gates is None else GATED)
         gate_pairs(self.gates, self.images)
         _ = self.film
-
-    def _check_decays(self) -> None:
-        """What the decays ask of the rest."""
-        check_apertures(self)
-        if not self.images and not self.decays:
-            raise InputError("nothing to fit: give at least one image of the photoluminescence spot, or a decay")
-        if self.components is not None and (self.model != "mixture" or self.components < 2):
-            raise InputError(f'components = {self.components} belongs to model = "mixture", and is two or more')
-        if not self.images:
-            given = said(self, but=("starts",))
-            if given:
-                raise InputError(f"{' and '.join(given)} given, but no image: a decay alone has no use for it")
-        elif self.model == "mixture" and not self._may_mix:
-            raise InputError(
-                "a mixture of lifetimes beside images is fitted to those of a flat film and one decay, with "
-                "intervals of Fisher's information: leave the rest out, or the images"
-            )
-        if self.decays and (self.lifetime is not None or "lifetime" in self.fixed):
-            raise InputError("give either the lifetime or the decay that it is read from, not both")
 
     @property
     def intervals(self) -> Intervals:
@@ -228,10 +210,9 @@ class Experiment:
 
     def _fit(self, progress: Progress | None) -> FitResult:
         if self.series is not None:
-            optics = None if self.series.uniform else self.optics()
-            lifetime = given_number(self.lifetime, "lifetime")
-            found, tried = fit_powers(self.series, self.model, self.constraints, optics, lifetime)
+            found, tried = self.measured_series(self.model)
             found = draw_series(found, self.intervals, progress)
+            optics = None if self.series.uniform else self.optics()
             return finished(answer_series(found, tried, optics, self.settings(), self.unreadable))
         alone = not self.images and self.spectral_map is None
         decays = measure_decays(self.decays, self._components(), progress if alone else None)
@@ -242,7 +223,7 @@ class Experiment:
         if self.film is not None:
             optics = landscape_optics(optics)
         lifetime = common_lifetime(decays) if decays else lifetime_estimate(given_number(self.lifetime, "lifetime"))
-        populations = populations_of(decays) if self._may_mix else None
+        populations = populations_of(decays) if self.may_mix else None
         if self.spectral_map is not None and not self.images:
             return self._fit_map(optics, lifetime, decays, told, progress)
         noise, interval = noise_of(self.images[0], self.noise), self.intervals.simple
@@ -254,7 +235,7 @@ class Experiment:
             batch = fit()
         if populations is not None:
             batch, populations = beside(fit, batch, populations, asked=self.model == "mixture")
-        if populations is None and self.model is None and self._may_mix:
+        if populations is None and self.model is None and self.may_mix:
             decays = of_one_lifetime(decays)
         lifetime = lifetime if populations is None else populations.lifetime
         decays, escaped = through_apertures(decays, batch, optics)
@@ -330,15 +311,22 @@ class Experiment:
             absorption=self.absorption,
         )
 
+    def measured_series(self, model: Model | None) -> tuple[MeasuredSeries, list[MeasuredSeries]]:
+        """The fit of the fluence series, and all that were tried for it."""
+        assert self.series is not None
+        optics = None if self.series.uniform else self.optics()
+        lifetime, collection = (given_number(getattr(self, name), name) for name in ("lifetime", "collection_fwhm"))
+        return fit_powers(self.series, model, self.constraints, optics, lifetime, collection, self.line)
+
     def _components(self) -> int | None:
         """How many lifetimes; None: as many as it takes."""
         if self.model == "mixture":
             return self.components or 2
         alone = not self.images and self.spectral_map is None
-        return None if self.model is None and (alone or self._may_mix) else 1
+        return None if self.model is None and (alone or self.may_mix) else 1
 
     @property
-    def _may_mix(self) -> bool:
+    def may_mix(self) -> bool:
         """Whether the images may be of the populations that a decay shows: of a flat film, without draws."""
         flat = self.landscape is None and self.spectral_map is None and not through(self.decays)
         return flat and len(self.decays) == 1 and self.model != "free" and not self.intervals.random

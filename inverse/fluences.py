@@ -13,15 +13,17 @@ from excidiff.inverse.files.fluences import FluenceSeries, Shot, named
 from excidiff.inverse.files.frames import Frames
 from excidiff.inverse.fit.blocks import UNLIKELY, structure
 from excidiff.inverse.fit.fluence import SeriesFit, fit_series
-from excidiff.inverse.fit.laws import Reading, decay_reading, pictures_reading
-from excidiff.inverse.fit.layout import CENTRES, FILMS, Picture, ground_name
-from excidiff.inverse.fit.parameters import Constraints
+from excidiff.inverse.fit.laws import Reading, decay_reading, pictures_reading, spectra_reading
+from excidiff.inverse.fit.layout import CENTRES, FILMS, TRAP_BAND, Picture, ground_name
+from excidiff.inverse.fit.parameters import OPTICAL, Constraints
 from excidiff.inverse.fit.pulses import Told
 from excidiff.inverse.fit.quality import BAD_FIT
+from excidiff.inverse.fit.shots import trap_share
 from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
 from excidiff.inverse.measure import window
 from excidiff.inverse.results.result import Estimate, Measurement
 from excidiff.inverse.results.wording import p_in_words
+from excidiff.inverse.spectralmaps import pictured, reduced
 
 IMAGE_BLOCKS, MOVIE_BLOCKS, DECAY_BLOCKS = (6, 6), (4, 6, 6), (24,)
 
@@ -77,10 +79,14 @@ def _parameters(fit: SeriesFit, *, profiled: bool) -> dict[str, Estimate]:
         found["trapping_rate"] = product(fit, {"capture": 1.0, "trap_density": 1.0}, "1/ns")
     if not fit.layout.even:
         found["diffusion_length"] = diffusion_length(fit)
-    for name in ("scale", "image_scale", "frames_scale", "decay_scale"):
+    for name in fit.layout.colours:
+        if name not in (*OPTICAL, *(() if fit.banded else TRAP_BAND)):
+            found[name] = estimate(fit, name)
+    for name in ("scale", "image_scale", "frames_scale", "spectra_scale", "decay_scale"):
         if name in fit.names:
             found[name] = replace(estimate(fit, name), unit="photons/ns")
-    for what, unit in (("image", "photons/pixel"), ("frames", "photons/pixel"), ("decay", "photons/bin")):
+    units = {"image": "photons/pixel", "frames": "photons/pixel", "spectra": "photons/bin", "decay": "photons/bin"}
+    for what, unit in units.items():
         if f"{what}_background" in fit.names:
             found[f"{what}_background"] = replace(estimate(fit, f"{what}_background"), unit=unit)
     return found
@@ -171,10 +177,12 @@ def followed(fit: SeriesFit, numbers: Mapping[str, np.ndarray]) -> dict[str, np.
 
 
 def judged(series: FluenceSeries, fit: SeriesFit) -> list[Measurement]:
-    """Every measurement with its part of the model: images first, then movies, then decays, by rising density."""
+    """Every measurement with its part of the model: images, movies, spectra, decays, each by rising density."""
     found, shots = [], series.shots
     for picture, expected in zip(fit.layout.pictures, fit.pictures, strict=True):
         found.append(_picture(shots[picture.pulse], picture, expected, fit))
+    for k, expected in zip(fit.layout.spectra, fit.spectra, strict=True):
+        found.append(_spectra(shots[k], k, expected, fit))
     lit = [(k, shot.decay) for k, shot in enumerate(shots) if shot.decay is not None]
     for (k, decay), expected in zip(lit, fit.decays, strict=True):
         ends = {"t0": float(decay.edges[0]), "t1": float(decay.edges[-1])}
@@ -211,9 +219,39 @@ def _picture(shot: Shot, picture: Picture, expected: np.ndarray, fit: SeriesFit)
     )
 
 
+def _spectra(shot: Shot, k: int, expected: np.ndarray, fit: SeriesFit) -> Measurement:
+    """A map of spectra, with the share of its light that is of traps."""
+    measured = shot.spectral_map
+    assert measured is not None
+    blocks = (min(4, measured.y.size), 8, 12)
+    found = _held("spectra", measured.file, spectra_reading(measured), expected, blocks, fit, k)
+    if found.reason is not None:
+        more = "; a band that shifts with the place asks for --model relaxation or reabsorption, of each map alone"
+        found = replace(found, reason=found.reason + more)
+    told = _told_of(shot) | {
+        axis: estimate(fit, f"{name}_{k + 1}")
+        for axis, name in zip(CENTRES["image"], CENTRES["spectra"], strict=True)
+        if axis == "centre_x" or measured.y.size > 1
+    }
+    if fit.banded:
+        told["trap_band_share"] = _share_of_traps(fit, k)
+    shown = pictured(measured, expected, np.asarray(found.variance))
+    ground = fit.value(ground_name(fit.layout, "spectra", k))
+    return replace(found, kind="spectral_map", parameters=told, series=reduced(measured, expected, ground), **shown)
+
+
+def _share_of_traps(fit: SeriesFit, k: int) -> Estimate:
+    """y M/(N + y M), M and N the light of all trapped and free excitons after pulse `k`, its error from all numbers."""
+    names = (*FILMS[fit.model], "width", f"peak_density_{k + 1}", "trap_brightness")
+    index = [fit.names.index(name) for name in names]
+    value, slopes = trap_share(fit.layout, fit.values[index], fit.problem.arguments[0].radius)
+    error = float(np.sqrt(slopes @ fit.covariance[np.ix_(index, index)] @ slopes))
+    return Estimate(value, error, (value - NORMAL_95 * error, value + NORMAL_95 * error), "", origin="derived")
+
+
 def _held(what: str, file: str, read: Reading, expected, blocks, fit: SeriesFit, k: int) -> Measurement:
     """A measurement with its goodness; of all numbers fitted each one is charged an equal share."""
-    share = int(fit.moving.sum()) / (len(fit.pictures) + len(fit.decays))
+    share = int(fit.moving.sum()) / (len(fit.pictures) + len(fit.spectra) + len(fit.decays))
     counts, used, law = read.values, read.used, read.law(expected)
     away = np.where(used, counts - expected, 0.0)
     ground = fit.value(ground_name(fit.layout, what, k))

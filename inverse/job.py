@@ -13,18 +13,22 @@ from excidiff.inverse.files.absorption import read_absorption
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.decays import Decay, Response, read_decay, read_response
 from excidiff.inverse.files.fluences import FluenceSeries
-from excidiff.inverse.files.frames import read_frames
+from excidiff.inverse.files.frames import Frames, read_frames
 from excidiff.inverse.files.readers import ImageOptions, Map, Unreadable, read_batch, read_image, read_map
 from excidiff.inverse.files.region import region_slices
-from excidiff.inverse.files.spectra import read_spectral_map
+from excidiff.inverse.files.spectra import SpectralMap, read_spectral_map
 from excidiff.inverse.files.streak import has_spectra_in_time, read_streak
 from excidiff.inverse.files.units import parse_quantity
 from excidiff.inverse.machine import environment
-from excidiff.inverse.options import (
-    IN_TIME,
-    QUANTITIES,
+from excidiff.inverse.options import IN_TIME, QUANTITIES, check_options
+from excidiff.inverse.results.report import write_figures
+from excidiff.inverse.results.result import FitResult
+from excidiff.inverse.results.storage import inside, write_text
+from excidiff.inverse.results.wording import counted
+from excidiff.inverse.rivals import Comparison, compare
+from excidiff.inverse.settings import DATA, FitSettings, Run, data_file, file_hash, relative_to, write_run
+from excidiff.inverse.typed import (
     bounds_of,
-    check_options,
     density,
     fixed_value,
     number,
@@ -33,12 +37,6 @@ from excidiff.inverse.options import (
     region,
     whole,
 )
-from excidiff.inverse.results.report import write_figures
-from excidiff.inverse.results.result import FitResult
-from excidiff.inverse.results.storage import inside, write_text
-from excidiff.inverse.results.wording import counted
-from excidiff.inverse.rivals import Comparison, compare
-from excidiff.inverse.settings import FitSettings, Run, data_file, file_hash, relative_to, write_run
 from excidiff.solver.solution import InputError
 
 CAMERA = ("gain", "offset", "read_noise", "excess_noise")
@@ -105,34 +103,28 @@ def draw_result(result: FitResult, folder: Path, progress: Progress | None = Non
 
 def build(settings: FitSettings) -> Experiment:
     """Read every file and put the experiment together. Raises `InputError` if no image at all can be used."""
+    if settings.powers:
+        return Experiment(**_said({**_powers(settings), **_draws(settings)}))
     given: dict[str, Any] = {"decay": _decays(settings), "model": settings.model, **_draws(settings)}
     given |= _searched(settings)
     if settings.components is not None:
         given["components"] = whole("--components", settings.components)
-    if settings.spectral_map is not None:
+    if settings.spectral_map:
         given |= _spectra(settings)
-        if not settings.images and settings.frames is None:
-            return Experiment(**_said(given))
-    if settings.image_density or settings.decay_density:
-        return Experiment(**_said({**_powers(settings), **_draws(settings)}))
-    if not settings.images and settings.frames is None:
+    if not settings.images and not settings.frames:
         return Experiment(**_said(given))
-    frame_time = _time(settings, "frame_time")
     found: list[Image | Unreadable]
-    if settings.frames is not None and frame_time is None:
-        found, given["gates"] = _timed_frames(settings)
+    if settings.frames:
+        images, given["gates"] = _movie(settings.frames[0], settings)
+        found = list(images)
     else:
-        found = read_batch(settings.images or (settings.frames or "",), **image_options(settings))
+        found = read_batch(settings.images, **image_options(settings))
     lost = [entry for entry in found if isinstance(entry, Unreadable)]
     images = [entry for entry in found if isinstance(entry, Image)]
     if not images:
         more = f" (and {counted(len(lost) - 1, 'other image')} likewise)" if len(lost) > 1 else ""
         raise InputError(lost[0].reason + more)
-    if frame_time is not None:
-        if lost:
-            raise InputError(lost[0].reason)
-        given["gates"] = frame_time * np.arange(len(images) + 1)
-    if settings.spectral_map is None:
+    if not settings.spectral_map:
         given |= _optics(settings)
     if settings.landscape is not None:
         given["landscape"] = _landscape(settings)
@@ -157,32 +149,36 @@ def _draws(settings: FitSettings) -> dict[str, Any]:
 
 
 def _powers(settings: FitSettings) -> dict[str, Any]:
-    """Images and decays of several powers, and what is known of optics and film."""
-    found = read_batch(settings.images, **image_options(settings))
+    """What was measured at several powers, and what is known of optics and film."""
+    found = read_batch(settings.images, **image_options(settings)) if settings.images else []
     densities = {
-        name: [density(f"--{name}-density", text) for text in getattr(settings, f"{name}_density")]
-        for name in ("image", "decay")
+        role: [density(f"--{role.replace('_', '-')}-density", text) for text in getattr(settings, f"{role}_density")]
+        for role in DATA.values()
     }
     lost = [(place, entry) for place, entry in enumerate(found) if isinstance(entry, Unreadable)]
     if len(lost) == len(found) > 0:
         raise InputError(lost[0][1].reason)
     images = [entry for entry in found if isinstance(entry, Image)]
-    if len(densities["image"]) == len(found):
-        for place, _ in reversed(lost):
-            del densities["image"][place]
+    for place, _ in reversed(lost):
+        del densities["image"][place]
     exposure = None if settings.exposure is None else parse_quantity(settings.exposure, "time", name="--exposure")
+    in_space = bool(images or settings.frames or settings.spectral_map)
     series = FluenceSeries(
         images=images,
         image_densities=densities["image"],
+        frames=[_movie(path, settings) for path in settings.frames],
+        frames_densities=densities["frames"],
         decays=_decays(settings) or [],
         decay_densities=densities["decay"],
+        spectral_maps=[_map(path, settings) for path in settings.spectral_map],
+        map_densities=densities["spectral_map"],
         exposure=exposure,
         scale=settings.scale or "kind",
-        uniform=settings.laser is None and settings.laser_fwhm is None and not images,
+        uniform=settings.laser is None and settings.laser_fwhm is None and not in_space,
     )
-    given = {name: value for name, value in _optics(settings).items() if name not in ("temperature", "collection_fwhm")}
+    given = {name: value for name, value in _optics(settings).items() if name != "temperature"}
     fixed, bounds = dict(map(fixed_value, settings.fix)), dict(map(bounds_of, settings.bound))
-    said = {"model": settings.model, "fixed": fixed, "bounds": bounds, **_searched(settings)}
+    said = {"model": settings.model, "fixed": fixed, "bounds": bounds, "line": settings.line, **_searched(settings)}
     unreadable = [(place, _name(entry), entry.reason) for place, entry in lost]
     return {**given, "series": series, "unreadable": unreadable, **said}
 
@@ -193,17 +189,25 @@ def _searched(settings: FitSettings) -> dict[str, Any]:
     return {"starts": starts, "priors": dict(map(prior_of, settings.prior))}
 
 
-def _timed_frames(settings: FitSettings) -> tuple[list[Any], Any]:
-    """The frames of a file with an axis of time, and their gates."""
+def _movie(path: str, settings: FitSettings) -> Frames:
+    """Frames and their gates, by the time from one to the next, or by the file's axis of time."""
+    step = _time(settings, "frame_time")
+    if step is not None:
+        found = read_batch((path,), **image_options(settings))
+        for entry in found:
+            if isinstance(entry, Unreadable):
+                raise InputError(entry.reason)
+        images = [entry for entry in found if isinstance(entry, Image)]
+        ends = step * np.arange(len(images) + 1)
+        return Frames(images, np.stack([ends[:-1], ends[1:]], axis=1))
     uncertainty, slit = (None, None) if settings.spectral_map else (settings.uncertainty, settings.slit)
     options = {**image_options(settings), **_said({"uncertainty": uncertainty})}
     try:
-        images, gates = read_frames(settings.frames or "", slit=slit, pulse=settings.pulse_time, **options)
+        return read_frames(path, slit=slit, pulse=settings.pulse_time, **options)
     except InputError as error:
         if "no axis is 'time'" in str(error) or "have no axes" in str(error):
-            raise InputError(f'{settings.frames}: it has no axis of time; give --frame-time "0.5 ns"') from error
+            raise InputError(f'{path}: it has no axis of time; give --frame-time "0.5 ns"') from error
         raise
-    return list(images), gates
 
 
 def _optics(settings: FitSettings) -> dict[str, Any]:
@@ -222,16 +226,19 @@ def _spectra(settings: FitSettings) -> dict[str, Any]:
     fixed = dict(fixed_value(text) for text in settings.fix)
     if given["lifetime"] is None:
         given["lifetime"] = fixed.pop("lifetime", None)
-    names = ("step", "slit", "wavelengths", "places", "uncertainty")
-    spectra = read_spectral_map(settings.spectral_map or "", **_said({name: getattr(settings, name) for name in names}))
     return {
         **given,
-        "spectral_map": spectra,
+        "spectral_map": _map(settings.spectral_map[0], settings),
         "line": settings.line,
         "absorption": None if settings.absorption is None else read_absorption(settings.absorption),
         "fixed": fixed,
         "bounds": dict(bounds_of(text) for text in settings.bound),
     }
+
+
+def _map(path: str, settings: FitSettings) -> SpectralMap:
+    names = ("step", "slit", "wavelengths", "places", "uncertainty")
+    return read_spectral_map(path, **_said({name: getattr(settings, name) for name in names}))
 
 
 def _decays(settings: FitSettings) -> list[Decay] | None:
@@ -250,7 +257,7 @@ def _decays(settings: FitSettings) -> list[Decay] | None:
             bands = _bands(path, settings, width if irf is None else irf, period)
             found += [replace(one, aperture_fwhm=settings.aperture_fwhm) for one in bands]  # type: ignore[arg-type]
             continue
-        if settings.bands is not None or (settings.uncertainty is not None and settings.spectral_map is None):
+        if settings.bands is not None or (settings.uncertainty is not None and not settings.spectral_map):
             raise InputError(f"{path}: --bands and --uncertainty are of streak images; this has no axis of time in it")
         found.append(read_decay(path, irf=irf, irf_fwhm=width, period=period, **which))
     return found

@@ -49,10 +49,10 @@ from excidiff.inverse.files.toml import check_keys, read_toml
 from excidiff.inverse.files.units import length_unit
 from excidiff.inverse.fit.cells import KINDS
 from excidiff.inverse.fit.smoothing import Name
-from excidiff.inverse.options import fixed_value, number, quantity
 from excidiff.inverse.protocol import KINDS as MEASUREMENTS
 from excidiff.inverse.protocol import SECTIONS, settings_of
 from excidiff.inverse.settings import LISTS, FitSettings
+from excidiff.inverse.typed import fixed_value, number, quantity
 from excidiff.solver.solution import InputError
 
 KEYS = ("parameter", "positions", "excitons", "prior")

@@ -1,11 +1,8 @@
-"""The options of a fit as they are typed, turned into numbers: quantities with errors, regions, fixed parameters."""
+"""The options of a fit: their names and help, of what each is, and which of them go together."""
 
-import re
-from difflib import get_close_matches
 from typing import Literal, get_args
 
-from excidiff.inverse.files.units import parse_quantity
-from excidiff.inverse.settings import FitSettings, data_file
+from excidiff.inverse.settings import DATA, FitSettings, data_file
 from excidiff.solver.solution import InputError
 
 QUANTITIES = {
@@ -34,7 +31,9 @@ OF_SERIES = ("exposure", "scale")
 OPTICS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "decay",
           "model", "fix", "bound", "start", "prior", "device", "decay_column", "time_unit", "skip", "curve",
           "irf_fwhm")  # fmt: skip
-OF_POWERS = ("images", "image_density", "decay_density", "irf", "period", *OF_SERIES, *OF_DRAWS)
+OF_POWERS = (*DATA, *(f"{role}_density" for role in DATA.values()), "irf", "period", *OF_SERIES, *OF_DRAWS)
+OF_MOVIES = ("frame_time", "pulse_time", "slit", "uncertainty")
+SPECTRA_OF_POWERS = ("collection_fwhm", "line", "step", "slit", "wavelengths", "places", "uncertainty")
 OF_SPECTRA = ("spectral_map", "collection_fwhm", "line", "absorption", "step", "slit", "wavelengths", "places",
               "uncertainty", "temperature", "irf", "period", "interval", "draws", "seed")  # fmt: skip
 BESIDE = ("images", "noise", "background", "tie", "magnification_error", "frames", "frame_time",
@@ -79,7 +78,6 @@ OPTIONS = {
         ("skip", "NUMBER", "rows of numbers above the data of a table"),
         ("curve", "NUMBER", "of several below each other in a table, the first being 0"),
         ("bands", "FROM..TO, …", 'of a streak image as --decay: a decay each, such as "500..510 nm, 510..520 nm"'),
-        ("frames", "FILE", "stack of time-gated images, the first from the pulse on; or a streak image, time and x"),
         ("frame-time", "TIME", 'from one frame to the next, such as "0.5 ns"; needed if the file has no axis of time'),
         ("pulse-time", "TIME", "when the pulse came on the file's axis of time (default: at its zero)"),
     ),
@@ -88,7 +86,6 @@ OPTIONS = {
         ("scale", "WHICH", "photons per exciton: shared by all, one per kind of data (default), or free"),
     ),
     "spectra against position": (
-        ("spectral-map", "FILE", "a table with both axes' units in its corner, or .hspy, .nc, .dm4, … with axes"),
         ("collection-fwhm", "LENGTH", "of the spot that the spectrometer sees, at the sample"),
         ("line", "WHICH", "of a site: gaussian (default), or voigt, with wings"),
         ("absorption", "FILE", 'of the film, a table "wavelength_nm,absorption_per_cm", for --model reabsorption'),
@@ -139,31 +136,30 @@ PEAK_FILES = {
     "figures": "drawn, as PNG and SVG",
 }
 
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_STARTS = re.compile(rf"[\s(]*{_NUMBER}")
-_PLUS_MINUS = re.compile(rf"\s*\(?\s*({_NUMBER})([^±()\d]*)±\s*({_NUMBER})([^()]*)\)?\s*([^()]*)")  # 5 ± 0.1 ns
-_IN_DIGITS = re.compile(r"\s*(\d+\.?\d*|\.\d+)\((\d+)\)\s*(.+?)\s*")  # 5.0(1) ns
-
 
 def check_options(settings: FitSettings) -> None:
     """Refuse what contradicts itself in the words of the options, before any file is read."""
     _check_data(settings)
     seen: dict[str, str] = {}
-    for path in (*settings.images, *settings.decay):
+    for what, path in settings.paths():
         place = str(data_file(path).resolve()) + str(path).removeprefix(str(data_file(path)))
+        if what not in DATA.values():
+            continue
         if place in seen:
-            what = "image" if path in settings.images else "decay"
-            raise InputError(f"{path}: this {what} is given twice; a second time it would count as a new measurement")
+            raise InputError(
+                f"{path}: this {what.replace('_', ' ')} is given twice; a second time it would count as a new "
+                "measurement"
+            )
         seen[place] = path
-    powers = bool(settings.image_density or settings.decay_density)
-    if powers or settings.spectral_map is not None:
-        _check_useful(settings, powers=powers)
-    elif not settings.images and settings.frames is None:
+    seen_in_space = bool(settings.images or settings.frames or settings.spectral_map)
+    if settings.powers or settings.spectral_map:
+        _check_useful(settings)
+    elif not seen_in_space:
         useless = ["--" + name.replace("_", "-") for name in settings.given() if name not in OF_DECAYS]
         if useless:
             raise InputError(f"{' and '.join(useless)} given, but no image: a decay alone has no use for it")
         return
-    if powers and not settings.images and settings.laser is None and settings.laser_fwhm is None:
+    if not seen_in_space and settings.laser is None and settings.laser_fwhm is None:
         return  # decays under even light
     if (settings.laser is None) == (settings.laser_fwhm is None):
         both = "not both of them" if settings.laser else "one of them is needed"
@@ -179,10 +175,12 @@ def check_options(settings: FitSettings) -> None:
         raise InputError("give the camera's zero as an image, --dark FILE, or as a number, --offset; not both of them")
 
 
-def _check_useful(settings: FitSettings, *, powers: bool) -> None:
+def _check_useful(settings: FitSettings) -> None:
     """Refuse options that pulses of several powers, or spectra against position, make no use of."""
-    imaged = bool(settings.images or settings.frames)
+    imaged, powers = bool(settings.images or settings.frames), settings.powers
     known = {*OPTICS, *(OF_POWERS if powers else OF_SPECTRA), *(BESIDE if imaged and not powers else ())}
+    if powers:
+        known |= {*(OF_MOVIES if settings.frames else ()), *(SPECTRA_OF_POWERS if settings.spectral_map else ())}
     if imaged or settings.laser is not None or settings.psf is not None:
         known |= {*OF_CAMERA}
     useless = ["--" + name.replace("_", "-") for name in settings.given() if name not in known]
@@ -195,29 +193,34 @@ def _check_data(settings: FitSettings) -> None:
     """What is to be fitted, and the options that belong to one kind of data only."""
     if not settings.any_data():
         raise InputError("nothing to fit: give images, --frames FILE, --decay FILE or --spectral-map FILE")
-    powers = bool(settings.image_density or settings.decay_density)
+    powers, frames = settings.powers, settings.frames
     given = ["--" + name for name in OF_SERIES if getattr(settings, name) is not None]
     if given and not powers:
         raise InputError(f"{' and '.join(given)} given, but no peak densities, which pulses of several powers have")
-    for name in ("image", "decay"):
-        data, densities = settings.images if name == "image" else settings.decay, getattr(settings, f"{name}_density")
+    for name, role in DATA.items():
+        data, densities = getattr(settings, name), getattr(settings, f"{role}_density")
+        words, option = role.replace("_", " ").removesuffix("s"), f"--{role.replace('_', '-')}-density"
         if powers and len(data) != len(densities):
+            words = "movie" if name == "frames" else words
+            raise InputError(f"{len(data)} {words}s with {len(densities)} peak densities; give {option} for each")
+        if not powers and name in ("frames", "spectral_map") and len(data) > 1:
             raise InputError(
-                f"{len(data)} {name}s with {len(densities)} peak densities; give --{name}-density for each"
+                f"--{name.replace('_', '-')} is given {len(data)} times: several are of pulses of several powers, each "
+                f"with its {option}; fit others by themselves"
             )
     of_scans = ["--" + name for name in OF_SCANS if getattr(settings, name) is not None]
-    if of_scans and settings.spectral_map is None and settings.frames is None and (settings.slit or not settings.decay):
+    if of_scans and not (settings.spectral_map or frames) and (settings.slit or not settings.decay):
         raise InputError(f"{' and '.join(of_scans)} given, but neither --spectral-map FILE nor --frames of a streak")
     of_map = ["--" + name for name in OF_MAPS if getattr(settings, name) is not None]
-    if of_map and settings.spectral_map is None:
+    if of_map and not settings.spectral_map:
         raise InputError(f"{' and '.join(of_map)} given, but no spectra against position: add --spectral-map FILE")
-    if settings.images and settings.frames is not None:
+    if settings.images and frames and not powers:
         raise InputError("give steady images or --frames, time-gated ones; they are fits of their own")
-    if settings.frames is not None and settings.frame_time is None and settings.frames.lower().endswith(TIMELESS):
+    if settings.frame_time is None and any(path.lower().endswith(TIMELESS) for path in frames):
         raise InputError('--frames FILE and --frame-time "0.5 ns", the time from one frame to the next, go together')
-    if settings.frames is None and (settings.frame_time is not None or settings.pulse_time is not None):
+    if not frames and (settings.frame_time is not None or settings.pulse_time is not None):
         raise InputError("--frame-time and --pulse-time are of time-gated images: add --frames FILE")
-    own_slit = settings.slit is not None and settings.spectral_map is None
+    own_slit = settings.slit is not None and not settings.spectral_map
     if settings.frame_time is not None and (settings.pulse_time is not None or own_slit):
         raise InputError("--pulse-time and --slit are for frames whose file gives their times; leave --frame-time out")
     given = ["--" + name.replace("_", "-") for name in OF_INSTRUMENT if getattr(settings, name) is not None]
@@ -225,125 +228,3 @@ def _check_data(settings: FitSettings) -> None:
         raise InputError(f"{' and '.join(given)} given, but no decay: add --decay FILE")
     if settings.irf is not None and settings.irf_fwhm is not None:
         raise InputError("give the instrument's response as a file, --irf, or by its width, --irf-fwhm; not both")
-
-
-def quantity(settings: FitSettings, name: str) -> float | tuple[float, float] | None:
-    """An option in house units; "5.0 ± 0.1 ns", "(5.0 ± 0.1) ns" and "5.0(1) ns" give (value, standard error)."""
-    text, option = getattr(settings, name), "--" + name.replace("_", "-")
-    if text is None:
-        return None
-    parts = _with_error(text, option)
-    if parts is None:
-        return parse_quantity(text, QUANTITIES[name], name=option)
-    if name not in WITH_ERROR:
-        raise InputError(
-            f"{option}: {text!r} has an error, which is not carried on; give the value with its unit alone"
-        )
-    value, error, unit = parts
-    house = parse_quantity(f"{value} {unit}", QUANTITIES[name], name=option)
-    # An error may be far smaller than any value: its unit alone is read, and its sign is checked by `Experiment`.
-    one = parse_quantity(f"1 {unit}", {"lifetime": "time"}.get(name, "length"), name=option)
-    return house, one * float(error)
-
-
-def density(option: str, text: str) -> tuple[float, float]:
-    """A peak density with its error, if it has one, 1/µm²."""
-    parts = _with_error(text, option)
-    if parts is None:
-        return parse_quantity(text, "density", name=option), 0.0
-    value, error, unit = parts
-    one = parse_quantity(f"1 {unit}", "density", name=option)
-    return one * float(value), one * float(error)
-
-
-def whole(option: str, text: str) -> int:
-    """The text of an option that counts something."""
-    if not text.isdecimal():
-        raise InputError(f"{option} {text!r} is not a whole number; write it like {option} 2")
-    return int(text)
-
-
-def _with_error(text: str, option: str, *, unit: bool = True) -> tuple[str, str, str] | None:
-    """(value, error, unit) of a text that has an error, as typed; None for one that has none; `unit`: it must have."""
-    if digit := _IN_DIGITS.fullmatch(text):
-        decimals = len(digit[1].partition(".")[2])
-        return digit[1], f"{int(digit[2])}e-{decimals}", digit[3]
-    plain = re.sub(r"\+/?-", "±", text)
-    if "±" not in plain:
-        return None
-    found = _PLUS_MINUS.fullmatch(plain)
-    if found is None:
-        first, _, second = plain.partition("±")
-        lacking = "before" if _STARTS.match(first) is None else "after" if _STARTS.match(second) is None else "around"
-        raise InputError(f'{option}: {text!r} has no number {lacking} ±; write it like "5.0 ± 0.1 ns"')
-    value, own, error, inner, outer = found.groups()
-    common = (outer or inner).strip()
-    if unit and not common:
-        raise InputError(f'{option}: no unit after ±; write it like "5.0 ± 0.1 ns"')
-    if own.strip() not in ("", common):
-        raise InputError(f'{option}: {text!r} has two units; write one behind both, as in "5.0 ± 0.1 ns"')
-    return value, error, common
-
-
-def number(option: str, text: str) -> float:
-    """The text of an option that has no unit."""
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"{option} {text!r} is not a number; it has no unit, write it like {option} 2.5") from None
-
-
-def region(text: str) -> tuple[int, ...]:
-    """ "10,90,5,80" -> (10, 90, 5, 80)."""
-    try:
-        edges = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        edges = ()
-    if len(edges) != 4:
-        raise InputError(f"--region {text!r} is not x0,x1,y0,y1 in whole pixels, such as --region 10,90,10,90")
-    return edges
-
-
-def fixed_value(text: str, option: str = "--fix") -> tuple[str, float]:
-    """ "lifetime=5 ns" -> ("lifetime", 5.0)."""
-    name, equals, value = (part.strip() for part in text.partition("="))
-    if not equals:
-        raise InputError(f'{option} {text!r} has no value; write it as {option} "background=1.5"')
-    return name, _value(name, value, option)
-
-
-def prior_of(text: str) -> tuple[str, tuple[float, float]]:
-    """ "disorder=16 ± 1 meV" -> ("disorder", (16.0, 1.0))."""
-    name, equals, value = (part.strip() for part in text.partition("="))
-    parts = _with_error(value, f"--prior {name}", unit=FIXABLE.get(name) != "dimensionless") if equals else None
-    if parts is None:
-        raise InputError(f'--prior {text!r} is not NAME=VALUE ± ERROR; write it like --prior "lifetime=5.0 ± 0.1 ns"')
-    size, error, unit = (part.strip() for part in parts)
-    value, one = (_value(name, f"{text} {unit}".strip(), "--prior") for text in (size, "1"))
-    return name, (value, one * float(error))
-
-
-def bounds_of(text: str) -> tuple[str, tuple[float | None, float | None]]:
-    """ "lifetime=1 ns..5 ns" -> ("lifetime", (1.0, 5.0)); either end may be left out."""
-    name, equals, value = (part.strip() for part in text.partition("="))
-    low, dots, high = (part.strip() for part in value.partition(".."))
-    if not equals or not dots or not (low or high):
-        raise InputError(f'--bound {text!r} is not NAME=LOW..HIGH; write it like --bound "lifetime=1 ns..5 ns"')
-    return name, tuple(_value(name, end, "--bound") if end else None for end in (low, high))  # type: ignore[return-value]
-
-
-def _value(name: str, value: str, option: str) -> float:
-    """The value of a parameter by name, in house units."""
-    if name not in FIXABLE:
-        near = get_close_matches(name, FIXABLE, n=1)
-        hint = f"the nearest known one is {near[0]!r}" if near else f"choose one of {', '.join(FIXABLE)}"
-        raise InputError(f"{option} {name}: no such parameter; {hint}")
-    if FIXABLE[name] == "dimensionless":
-        return number(f"{option} {name}", value)
-    if not name.startswith("centre"):
-        return parse_quantity(value, FIXABLE[name], name=f"{option} {name}")
-    # A position may be zero or negative, which no length is.
-    sign = -1.0 if value.startswith("-") else 1.0
-    size = value.lstrip("+-")
-    zero = size.split(" ")[0].strip("0.") == ""
-    return 0.0 if zero else sign * parse_quantity(size, "length", name=f"{option} {name}")

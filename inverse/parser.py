@@ -107,7 +107,11 @@ def _add_fit(parser: argparse.ArgumentParser, output: str = "excidiff-out") -> N
     told = "TIFF, .npy, .npz, CSV, HDF5 or NetCDF; stacks too; or a .toml file that names all of an experiment"
     parser.add_argument("images", nargs="*", metavar="IMAGE", help=told)
     parser.add_argument("--decay", action="append", default=[], metavar="FILE", help="time and counts; may be repeated")
-    for what in ("image", "decay"):
+    told = "stack of time-gated images, the first from the pulse on; or a streak image, time and x; may be repeated"
+    parser.add_argument("--frames", action="append", default=[], metavar="FILE", help=told)
+    told = "a table with both axes' units in its corner, or .hspy, .nc, .dm4, … with axes; may be repeated"
+    parser.add_argument("--spectral-map", action="append", default=[], metavar="FILE", help=told)
+    for what in ("image", "decay", "frames", "spectral-map"):
         told = f'of each {what}, just after its pulse at the centre, such as "60 /um^2"; may be repeated'
         parser.add_argument(f"--{what}-density", action="append", default=[], metavar="DENSITY", help=told)
     for title, options in OPTIONS.items():

@@ -43,7 +43,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 DENSITIES = ("peak_density", "peak_density_error")
 KINDS: dict[str, tuple[str, ...]] = {
     "image": ("file", *DENSITIES),
-    "frames": ("file", "frame_time", "pulse_time", "slit", "uncertainty"),
+    "frames": ("file", *DENSITIES, "frame_time", "pulse_time", "slit", "uncertainty"),
     "decay": (
         "file",
         *DENSITIES,
@@ -57,9 +57,19 @@ KINDS: dict[str, tuple[str, ...]] = {
         "bands",
         "uncertainty",
     ),
-    "spectral_map": ("file", "collection_fwhm", "line", "step", "slit", "wavelengths", "places", "uncertainty"),
+    "spectral_map": (
+        "file",
+        *DENSITIES,
+        "collection_fwhm",
+        "line",
+        "step",
+        "slit",
+        "wavelengths",
+        "places",
+        "uncertainty",
+    ),
 }
-ALONE = ("frames", "spectral_map")  # of which a fit has one
+ALONE = ("frames", "spectral_map")  # of which a fit has one, but of several powers
 RANGE = ("start", "min", "max")
 ABOUT = (*RANGE, "fixed", "tie", "value", "error")
 PATHS = ("laser", "psf", "dark", "flat", "mask", "landscape", "absorption", "irf", "file")
@@ -141,11 +151,11 @@ def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
             if number > 1 and rest != shared:
                 raise InputError(f"{path}: {where} differs from the first in more than its file; fit the two apart")
             shared = rest
-        if kind in ALONE and len(files) > 1:
-            raise InputError(f"{path}: several [[{kind}]]; fit each by itself")
+        if kind in ALONE and len(files) > 1 and not densities:
+            raise InputError(f"{path}: several [[{kind}]] without peak_density; fit each by itself")
         if files:
             name = {"image": "images"}.get(kind, kind)
-            found |= {name: files[0] if kind in ALONE else tuple(files)}
+            found |= {name: tuple(files)}
             found |= {RENAMED.get(key, key): value for key, value in shared.items()}
             found |= {f"{kind}_density": tuple(densities)} if densities else {}
     return found

@@ -9,9 +9,8 @@ from typing import Any
 
 import jax
 
-from excidiff.inverse.answer_powers import WORDS, fit_powers
+from excidiff.inverse.answer_powers import WORDS
 from excidiff.inverse.batch import Progress
-from excidiff.inverse.checks import given_number
 from excidiff.inverse.compare import PARTS, Candidate, hold, table, verdict
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.fit.layout import FILMS
@@ -108,11 +107,7 @@ def _candidates(experiment: Experiment) -> list[Callable[[], Candidate]]:
 
 
 def _film(experiment: Experiment, name: str) -> Candidate:
-    series = experiment.series
-    assert series is not None
-    optics = None if series.uniform else experiment.optics()
-    lifetime = given_number(experiment.lifetime, "lifetime")
-    found, _ = fit_powers(series, name, experiment.constraints, optics, lifetime)
+    found, _ = experiment.measured_series(name)  # type: ignore[arg-type]
     return Candidate(name, WORDS[name], (found.fit,), found.measurements)
 
 

@@ -20,9 +20,11 @@ from excidiff.inverse.results.storage import write_text
 from excidiff.solver.solution import InputError
 
 FORMAT = "excidiff run 1"
-FILES = ("frames", "spectral_map", "absorption", "irf", "laser", "psf", "landscape", "dark", "flat", "mask")
-LISTS = ("images", "decay", "fix", "bound", "start", "prior", "tie", "image_density", "decay_density")
-DATA = ("images", "decay", "frames", "spectral_map")
+FILES = ("absorption", "irf", "laser", "psf", "landscape", "dark", "flat", "mask")
+LISTS = ("images", "decay", "frames", "spectral_map", "fix", "bound", "start", "prior", "tie", "image_density",
+         "decay_density", "frames_density", "spectral_map_density")  # fmt: skip
+DATA = {"images": "image", "decay": "decay", "frames": "frames", "spectral_map": "spectral_map"}
+"""What is fitted, by the option of its files, and the word for one of them."""
 HEADER = "# A fit by excidiff. Run it again with:  excidiff rerun run.toml\n"
 
 
@@ -30,12 +32,12 @@ HEADER = "# A fit by excidiff. Run it again with:  excidiff rerun run.toml\n"
 class FitSettings:
     """Every option of `excidiff fit`, by the option's name; None where it was not given.
 
-    `images`, `decay` and the options of `FILES` are paths. Quantities are text with a unit, or numbers where they have
+    The options of `DATA` and `FILES` are paths. Quantities are text with a unit, or numbers where they have
     none.
     """
 
     images: tuple[str, ...] = ()
-    frames: str | None = None
+    frames: tuple[str, ...] = ()
     frame_time: str | None = None
     pulse_time: str | None = None
     decay: tuple[str, ...] = ()
@@ -50,9 +52,11 @@ class FitSettings:
     bands: str | None = None
     image_density: tuple[str, ...] = ()
     decay_density: tuple[str, ...] = ()
+    frames_density: tuple[str, ...] = ()
+    spectral_map_density: tuple[str, ...] = ()
     exposure: str | None = None
     scale: str | None = None
-    spectral_map: str | None = None
+    spectral_map: tuple[str, ...] = ()
     collection_fwhm: str | None = None
     line: str | None = None
     absorption: str | None = None
@@ -97,7 +101,7 @@ class FitSettings:
 
     def paths(self) -> list[tuple[str, str]]:
         """(role, path) of every input file, the data first."""
-        data = [*(("image", path) for path in self.images), *(("decay", path) for path in self.decay)]
+        data = [(role, path) for name, role in DATA.items() for path in getattr(self, name)]
         named = [(role, getattr(self, role)) for role in self.files()]
         return data + [(role, path) for role, path in named if path is not None]
 
@@ -108,6 +112,11 @@ class FitSettings:
     def any_data(self) -> bool:
         """Whether there is anything to fit."""
         return any(getattr(self, name) for name in DATA)
+
+    @property
+    def powers(self) -> bool:
+        """Whether the data are of pulses of several powers, each with its peak density."""
+        return any(getattr(self, f"{role}_density") for role in DATA.values())
 
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults, ready for a file."""
@@ -122,7 +131,7 @@ class FitSettings:
         """The same settings with `change` applied to every path."""
         updated = {name: change(path) for name in self.files() if (path := getattr(self, name)) is not None}
         values = {field.name: getattr(self, field.name) for field in fields(self)} | updated
-        lists = {name: tuple(map(change, getattr(self, name))) for name in ("images", "decay")}
+        lists = {name: tuple(map(change, getattr(self, name))) for name in DATA}
         return FitSettings(**{**values, **lists})
 
 
@@ -232,6 +241,7 @@ def changed_inputs(run: Run) -> list[str]:
 def _checked(path: Path, name: str, value: Any) -> Any:
     """A value of [fit] as the command line would give it: text, or a tuple of texts."""
     if name in LISTS:
+        value = [value] if name in ("frames", "spectral_map") and isinstance(value, str) else value  # one, once
         if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
             raise InputError(f'{path}: {name} = {value!r} must be a list of texts, such as ["spot_000.tif"]')
         return tuple(value)

@@ -82,9 +82,6 @@ def measured_map(
     """A map with its fit as numbers, pictures and goodness."""
     tests = judged(fit)
     reason = _misfit(fit, tests)
-    whole = spectral_map.counts.shape[0] > 1
-    shape = spectral_map.counts.shape if whole else spectral_map.counts.shape[1:]
-    places = {"y": spectral_map.y, "x": spectral_map.x} if whole else {"x": spectral_map.x}
     measurement = Measurement(
         kind="spectral_map",
         file=spectral_map.file,
@@ -92,12 +89,8 @@ def measured_map(
         reason=reason,
         parameters=_parameters(fit, lifetime, spectral_map),
         goodness=tests,
-        counts=fit.counts.reshape(shape),
-        model=fit.expected.reshape(shape),
-        variance=np.maximum(fit.variance, 1e-300).reshape(shape),
-        mask=np.ones(shape, bool),
-        axes={**places, "wavelength": spectral_map.wavelength},
-        series={name: values.reshape(shape[:-1]) for name, values in _reduced(spectral_map, fit).items()},
+        **pictured(spectral_map, fit.expected, fit.variance),
+        series=reduced(spectral_map, fit.expected, fit.value("background")),
     )
     return MeasuredMap(spectral_map, measurement, fit, temperature)
 
@@ -191,23 +184,39 @@ def _misfit(fit: SpectralFit, tests: Mapping[str, Any]) -> str | None:
     )
 
 
-def _reduced(measured: SpectralMap, fit: SpectralFit) -> dict[str, np.ndarray]:
+def reduced(measured: SpectralMap, expected: np.ndarray, background: float) -> dict[str, np.ndarray]:
     """Peak and width of the band at every place, of the counts with errors and of the model: meV and nm."""
-    band = fit.expected.reshape(-1, fit.expected.shape[-1]).sum(0) - fit.value("background") * fit.expected[..., 0].size
+    flat = measured.counts.reshape(-1, measured.counts.shape[-1])
+    shown, errors = expected.reshape(flat.shape), measured.uncertainty
+    band = (shown - background).sum(0)
     centre = float(measured.energy[np.argmax(band)])
     above = np.abs(np.diff(measured.edges))[band > 0.5 * band.max()]
     width = float(above.sum()) / FWHM
-    law = None if fit.photons else fit.variance.reshape(-1, fit.variance.shape[-1])
-    flat = fit.counts.reshape(-1, fit.counts.shape[-1])
-    seen = reduce_spectra(flat, law, measured.edges, centre, width)
-    model = reduce_spectra(fit.expected.reshape(flat.shape), law, measured.edges, centre, width)
-    return {
+    law = None if errors is None else errors.reshape(flat.shape) ** 2
+    seen, model = (reduce_spectra(one, law, measured.edges, centre, width) for one in (flat, shown))
+    found = {
         "peak": seen.centre,
         "peak_error": seen.centre_error,
         "width": seen.width,
         "width_error": seen.width_error,
         "model_peak": np.where(np.isfinite(seen.centre), model.centre, np.nan),
         "model_width": np.where(np.isfinite(seen.centre), model.width, np.nan),
+    }
+    shape = measured.counts.shape[:-1] if measured.counts.shape[0] > 1 else measured.counts.shape[1:-1]
+    return {name: values.reshape(shape) for name, values in found.items()}
+
+
+def pictured(measured: SpectralMap, expected: np.ndarray, variance: np.ndarray) -> dict[str, Any]:
+    """What a measurement shows of a map, of a line without an axis of y: counts, model, variance, mask, axes."""
+    whole = measured.counts.shape[0] > 1
+    shape = measured.counts.shape if whole else measured.counts.shape[1:]
+    places = {"y": measured.y, "x": measured.x} if whole else {"x": measured.x}
+    return {
+        "counts": measured.counts.reshape(shape),
+        "model": expected.reshape(shape),
+        "variance": np.maximum(variance, 1e-300).reshape(shape),
+        "mask": np.ones(shape, bool),
+        "axes": {**places, "wavelength": measured.wavelength},
     }
 
 

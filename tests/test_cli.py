@@ -19,9 +19,9 @@ from benchmarks.photons import FWHM, shoot_gates
 from excidiff.inverse import cli
 from excidiff.inverse.demo import Film, write_demo
 from excidiff.inverse.job import build
-from excidiff.inverse.options import quantity
 from excidiff.inverse.results.result import FitResult
 from excidiff.inverse.settings import FitSettings
+from excidiff.inverse.typed import quantity
 from excidiff.solver.solution import SolverError
 
 OPTIMISED = True

@@ -144,7 +144,7 @@ def test_the_options_reach_the_reader(tmp_path, scan, monkeypatch):
     write(tmp_path / "a.nc", expected(*spot()), **axes)
     write(tmp_path / "e.nc", np.full((41, 100), 3.0), **axes)
     options = {"wavelengths": "500..540 nm", "places": "-0.5..0.5 um", "uncertainty": "e.nc", "laser_fwhm": "300 nm"}
-    settings = FitSettings(spectral_map="a.nc", **options)
+    settings = FitSettings(spectral_map=("a.nc",), **options)
     found = build(settings).spectral_map
     assert found.counts.shape == (1, 21, 80)
     assert (found.uncertainty == 3.0).all()
@@ -157,7 +157,7 @@ def test_the_options_reach_the_reader(tmp_path, scan, monkeypatch):
     again = build(read_protocol([str(tmp_path / "film.toml")], {}, {})).spectral_map
     np.testing.assert_array_equal(again.counts, found.counts)
     np.testing.assert_array_equal(again.uncertainty, found.uncertainty)
-    estimated = FitSettings(spectral_map="a.nc", laser_fwhm="300 nm", uncertainty="from the data")
+    estimated = FitSettings(spectral_map=("a.nc",), laser_fwhm="300 nm", uncertainty="from the data")
     assert ("uncertainty", "from the data") not in estimated.paths()
     assert build(estimated).spectral_map.uncertainty is not None
     for wrong in ({"places": "0..1 um"}, {"slit": "1 um"}, {"uncertainty": "2"}):

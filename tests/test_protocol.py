@@ -7,9 +7,9 @@ import pytest
 
 from excidiff.inverse import InputError, cli
 from excidiff.inverse.demo import Film, write_demo
-from excidiff.inverse.options import bounds_of, prior_of
 from excidiff.inverse.protocol import read_protocol
 from excidiff.inverse.settings import LISTS, FitSettings
+from excidiff.inverse.typed import bounds_of, prior_of
 
 OPTIMISED = True
 

@@ -9,10 +9,16 @@ import numpy as np
 from excidiff.inverse.files.data import Image, check_same_pixels
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.frames import Frames, gate_pairs
+from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.solver.solution import InputError
 
 SAME = 1e-6  # relative difference below which two densities are those of one pulse
-KINDS = ("image", "frames", "decay")
+KINDS = {
+    "image": ("images", "image_densities"),
+    "frames": ("frames", "frames_densities"),
+    "decay": ("decays", "decay_densities"),
+    "spectral_map": ("spectral_maps", "map_densities"),
+}
 EMISSIONS = ("linear", "quadratic")
 SCALES = ("shared", "kind", "free")
 Density = float | tuple[float, float]
@@ -28,19 +34,21 @@ class Shot:
     image: Image | None = None
     frames: Frames | None = None
     decay: Decay | None = None
+    spectral_map: SpectralMap | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FluenceSeries:
-    """Images, frames and decays of one film after pulses of several powers: single ones, or of a laser that repeats.
+    """What was measured of one film after pulses of several powers: single ones, or of a laser that repeats.
 
     frames: movies, each `Frames` or (images of one shape, their gates (t0, t1) in ns after the pulse).
-    image_densities, frames_densities, decay_densities: of each, excitons per µm² that a pulse adds at the centre of the
-    spot, or (value, standard error). An image, a movie and a decay of the same density are of the same pulse; their
-    error is one. Decays with a period have light of earlier pulses in them, as have all images and frames, then.
-    exposure: ns after each pulse, up to which images integrate; None: to the end, or to the next pulse. scale: of
-    photons per exciton, "shared", one for all; "kind", one for all images, one for all frames and one for all decays,
-    as cameras and counter see unlike parts; or "free", each its own.
+    spectral_maps: spectra against position, with a band of free excitons, and one of trapped ones where that shows.
+    image_densities, frames_densities, decay_densities, map_densities: of each, excitons per µm² that a pulse adds at
+    the centre of the spot, or (value, standard error). What is of the same density is of the same pulse, whose error
+    is one. Decays with a period have light of earlier pulses in them, as has all else, then.
+    exposure: ns after each pulse, up to which images and spectra integrate; None: to the end, or to the next pulse.
+    scale: of photons per exciton, "shared", one for all but the spectra; "kind", one for all images, one for all
+    movies, and so on, as cameras and counter see unlike parts; or "free", each its own.
     emission: "linear", light ∝ n, as excitons give, or "quadratic", ∝ n², as electrons and holes that meet.
     uniform: the light falls evenly on all of the film, as far as the detector sees; then only decays can be given.
     Each measurement has its own noise: photons that of camera or counter, what brings its uncertainty a Gaussian one.
@@ -55,6 +63,8 @@ class FluenceSeries:
     frames_densities: Sequence[Density] = ()
     decays: Sequence[Decay] = ()
     decay_densities: Sequence[Density] = ()
+    spectral_maps: Sequence[SpectralMap] = ()
+    map_densities: Sequence[Density] = ()
     exposure: float | None = None
     scale: str = "kind"
     emission: str = "linear"
@@ -64,17 +74,17 @@ class FluenceSeries:
         for what in KINDS:
             data, densities = self.of(what)
             if len(data) != len(densities):
-                name = "movie" if what == "frames" else what
+                name = {"frames": "movie", "spectral_map": "spectral map"}.get(what, what)
                 raise InputError(f"{len(data)} {name}s with {len(densities)} peak densities; each needs its own")
-        if not (self.images or self.frames or self.decays):
-            raise InputError("a fluence series needs images, frames or decays")
+        if not any(self.of(what)[0] for what in KINDS):
+            raise InputError("a fluence series needs images, frames, decays or spectral maps")
         if self.scale not in SCALES:
             raise InputError(f"scale = {self.scale!r}; choose one of {', '.join(SCALES)}")
         if self.emission not in EMISSIONS:
             raise InputError(f"emission = {self.emission!r}; choose one of {', '.join(EMISSIONS)}")
         if self.exposure is not None and not 0 < self.exposure < np.inf:
             raise InputError(f"exposure = {self.exposure!r}; give a positive time in ns")
-        if self.uniform and (self.images or self.frames):
+        if self.uniform and (self.images or self.frames or self.spectral_maps):
             raise InputError(
                 "uniform light and images: an image of a film under even light shows no spot; leave it out"
             )
@@ -93,9 +103,8 @@ class FluenceSeries:
 
     def of(self, what: str) -> tuple[Sequence[Any], Sequence[Density]]:
         """All data of a kind, and their densities."""
-        names = {"image": ("images", "image_densities"), "frames": ("frames", "frames_densities"),
-                 "decay": ("decays", "decay_densities")}[what]  # fmt: skip
-        return getattr(self, names[0]), getattr(self, names[1])
+        data, densities = KINDS[what]
+        return getattr(self, data), getattr(self, densities)
 
     def _movie(self, images: Sequence[Image], gates: Any) -> Frames:
         """Frames whose gates can be; the ends of gates that touch are one number."""
@@ -147,7 +156,7 @@ class FluenceSeries:
         return tuple(Shot(**one) for one in sorted(found, key=lambda one: one["density"]))
 
 
-def named(data: Image | Frames | Decay) -> str:
+def named(data: Image | Frames | Decay | SpectralMap) -> str:
     """What a measurement is called."""
     if isinstance(data, Frames):
         return f"{data.images[0].file} ({len(data.images)} gates)"

@@ -110,16 +110,16 @@ def _relaxed(own: dict[str, Any], places: Places) -> Float[Array, "Q colour"]:
     sharp = jnp.exp(2 * own["linewidth"]) - pitch**2 / 12
     sharp = jnp.sqrt(jnp.maximum(sharp, (FINEST * pitch) ** 2))
     share = own["trap_band_share"]
-    sites = shares @ _lines(own, own["band_centre"] + shift, sharp, places.edges)
-    return (1 - share) * sites + share * _caught(own, places.edges)
+    sites = shares @ lines(own, own["band_centre"] + shift, sharp, places.edges)
+    return (1 - share) * sites + share * caught(own, places.edges)
 
 
 def _guided(own: dict[str, Any], places: Places, guide: Guide, spread) -> Float[Array, "y x colour"]:
     """Light seen where it is emitted, and where it is scattered out."""
     _, weight = places.nodes
     share, colours = own["trap_band_share"], places.edges.size - 1
-    sites = _lines(own, own["band_centre"][None], jnp.exp(own["linewidth"]), guide.edges)
-    band = ((1 - share) * sites + share * _caught(own, guide.edges))[0]
+    sites = lines(own, own["band_centre"][None], jnp.exp(own["linewidth"]), guide.edges)
+    band = ((1 - share) * sites + share * caught(own, guide.edges))[0]
     variance, left = mixture(guide, jnp.exp(own["guiding_loss"]))
     arriving = jnp.exp(own["outcoupling"]) * left * band[None]
     arriving = jnp.concatenate([band[None], arriving]).reshape(len(left) + 1, colours, -1).sum(-1)
@@ -128,14 +128,15 @@ def _guided(own: dict[str, Any], places: Places, guide: Guide, spread) -> Float[
     return jnp.einsum("kyx,kc->yxc", jnp.einsum("q,kqy,kqx->kyx", weight, across, along), arriving)
 
 
-def _lines(own: dict[str, Any], centres, width, edges):
+def lines(own: dict[str, Any], centres, width, edges):
     """The line of a site about each of `centres`; `width`: σ of its Gaussian."""
     if "lorentzian" in own:
         return voigt(centres, width, jnp.exp(own["lorentzian"]), edges)
     return line(centres, width, edges)
 
 
-def _caught(own: dict[str, Any], edges):
+def caught(own: dict[str, Any], edges):
+    """The band of traps."""
     return line(own["trap_band_centre"][None], jnp.exp(own["trap_band_width"]), edges)
 
 

@@ -13,14 +13,16 @@ from excidiff.inverse.fit.fitted import Fitted, solved
 from excidiff.inverse.fit.layout import Layout
 from excidiff.inverse.fit.optimise import Optimum
 from excidiff.inverse.fit.parameters import Constraints
+from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.pulses import Pulses, Told
+from excidiff.inverse.fit.trapband import with_band, without_band
 from excidiff.inverse.fit.trials import starts
 from excidiff.solver.solution import SolverError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SeriesFit(Fitted):
-    """One fit of all pulses: parameters of `names_of`; what its pictures and decays show under it, in order.
+    """One fit of all pulses: parameters of `names_of`; what its pictures, spectra and decays show under it, in order.
 
     limits: name → where the search for it ends, in house units. followed: what profiles have found, by name and value.
     bounded: names of what the person bounded.
@@ -29,10 +31,17 @@ class SeriesFit(Fitted):
     model: str
     layout: Layout
     pictures: tuple[Float64[np.ndarray, "frames ny nx"], ...]
+    spectra: tuple[Float64[np.ndarray, "y x colour"], ...]
     decays: tuple[Float64[np.ndarray, " T"], ...]
     limits: dict[str, tuple[float, float]]
     bounded: tuple[str, ...]
     followed: dict[str, dict[float, Float64[np.ndarray, " P"]]]
+
+    @property
+    def banded(self) -> bool:
+        """Whether light of traps is in the spectra."""
+        index = self.names.index("trap_brightness") if "trap_brightness" in self.names else None
+        return index is not None and bool(self.problem.knowledge.free[index])
 
     def profiled(self, name: str, value: float) -> float:
         """The same, from the nearest point of this parameter's profile that was found before."""
@@ -50,24 +59,26 @@ def fit_series(series: FluenceSeries, model: str, constraints: Constraints, told
     Raises InputError for images without a spot, SolverError for a fit that meets numbers that are not finite.
     """
     pulses = Pulses(series, model, constraints, told)
-    problem = pulses.problem
+    problem = without_band(pulses)
     found = [problem.fit(start, tolerance=1e-1, max_steps=40) for start in starts(pulses)]
-    return _result(pulses, problem.fit(min(found, key=lambda one: one.objective).parameters))
+    best = problem.fit(min(found, key=lambda one: one.objective).parameters)
+    return _result(pulses, *with_band(pulses, best))
 
 
-def _result(pulses: Pulses, best: Optimum) -> SeriesFit:
+def _result(pulses: Pulses, best: Optimum, problem: Problem) -> SeriesFit:
     if not np.isfinite(best.parameters).all():
         raise SolverError("the fluence series: the fit met numbers that are not finite; look for stray counts")
-    reads = [*(one.reading for one in pulses.taken), *(one for one in pulses.decays if one)]
+    reads = [one.reading for one in (*pulses.taken, *pulses.scanned)] + [one for one in pulses.decays if one]
     ends = np.cumsum([one.values.size for one in reads])[:-1]
     parts = np.split(np.asarray(best.expected).ravel(), ends)
     shown = tuple(part.reshape(one.values.shape) for part, one in zip(parts, reads, strict=True))
     return SeriesFit(
-        **solved(pulses.problem, best, pulses.names),
+        **solved(problem, best, pulses.names),
         model=pulses.layout.model,
         layout=pulses.layout,
         pictures=shown[: len(pulses.taken)],
-        decays=shown[len(pulses.taken) :],
+        spectra=shown[len(pulses.taken) : len(pulses.taken) + len(pulses.scanned)],
+        decays=shown[len(pulses.taken) + len(pulses.scanned) :],
         limits=pulses.limits,
         bounded=tuple(pulses.constraints.bounds),
         followed={},

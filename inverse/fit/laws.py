@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float64
 
 from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.decays import Decay
+from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.detector import Detector, detector_of
 from excidiff.inverse.fit.likelihood import Counts, Goodness, goodness, goodness_of_squares
 
@@ -112,3 +113,8 @@ def pictures_reading(images: Sequence[Image]) -> Reading:
 def decay_reading(decay: Decay) -> Reading:
     """The bins of a decay."""
     return Reading(values=decay.counts, used=np.ones(decay.counts.size, bool), errors=decay.uncertainty)
+
+
+def spectra_reading(measured: SpectralMap) -> Reading:
+    """The bins of a map of spectra."""
+    return Reading(values=measured.counts, used=np.ones(measured.counts.shape, bool), errors=measured.uncertainty)

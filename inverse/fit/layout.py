@@ -1,9 +1,11 @@
-"""What a fluence series is made of, for the model of it: pulses, pictures, decays, and the parameters by name."""
+"""What a fluence series is made of, for its model: pulses, pictures, spectra, decays, and the parameters by name."""
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
+
+from excidiff.inverse.fit.colours import LINES
 
 FILMS = {
     "free": ("diffusivity", "lifetime"),
@@ -12,10 +14,16 @@ FILMS = {
     "saturable traps": ("diffusivity", "lifetime", "trap_density", "capture", "release", "trap_lifetime"),
 }
 """The numbers of each model of a film, all positive."""
-KINDS = ("image", "frames", "decay")
+KINDS = ("image", "frames", "spectra", "decay")
 """What is measured of a pulse."""
-CENTRES = {"image": ("centre_x", "centre_y"), "frames": ("frames_centre_x", "frames_centre_y")}
-"""Where the spot is in the pictures of a pulse, by what they are."""
+CENTRES = {
+    "image": ("centre_x", "centre_y"),
+    "frames": ("frames_centre_x", "frames_centre_y"),
+    "spectra": ("spectra_centre_x", "spectra_centre_y"),
+}
+"""Where the spot is in what was measured of a pulse against position."""
+TRAP_BAND = ("trap_band_centre", "trap_band_width", "trap_brightness")
+"""Of the light of traps in spectra; the last: photons of a trapped exciton per ns, over those of a free one."""
 
 
 class Spline(NamedTuple):
@@ -37,8 +45,9 @@ class Picture(NamedTuple):
 class Layout(NamedTuple):
     """What is the same for every value of the parameters; hashable. Times in ns.
 
-    model: of `FILMS`. pictures: images, then frames, by their pulses. decays: per pulse the edges of the bins of its
-    light, from the pulse on, or None. firsts: where a decay's own bins begin on its axis. responses: per pulse the σ of
+    model: of `FILMS`. pictures: images, then frames, by their pulses. spectra: pulses of which a map of spectra was
+    taken, over the `exposure`; line: of their band, see `fit.colours.LINES`. decays: per pulse the edges of its light's
+    bins, from the pulse on, or None. firsts: where a decay's own bins begin on its axis. responses: per pulse the σ of
     its decay's Gaussian response, 0 for none, or a measured one. scale: "shared", "kind" or "free", see
     `FluenceSeries`. even: whether the laser's light is. quadratic: whether light goes with n². nodes, modes, steps: of
     the solver. period: of the laser, None for single pulses; with it the edges of `decays` may lie anywhere, as light
@@ -58,6 +67,17 @@ class Layout(NamedTuple):
     steps: int
     period: float | None = None
     bins: tuple[int, ...] = ()
+    spectra: tuple[int, ...] = ()
+    exposure: float = 0.0
+    line: str = "gaussian"
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """The parameters of the spectra: what the spectrometer sees at once, the line, and the band of traps."""
+        if not self.spectra:
+            return ()
+        band = TRAP_BAND if "traps" in self.model else ()
+        return ("collection_width", "linewidth", *LINES[self.line], "band_centre", *band)
 
 
 class Pixels(NamedTuple):
@@ -68,19 +88,30 @@ class Pixels(NamedTuple):
     flat: Float[Array | np.ndarray, "frames ny nx"]
 
 
+class Cells(NamedTuple):
+    """Sides of the cells that the places of a map of spectra stand for, µm, and the edges of its colours, meV."""
+
+    left: Float[Array | np.ndarray, " nx"]
+    right: Float[Array | np.ndarray, " nx"]
+    below: Float[Array | np.ndarray, " ny"]
+    above: Float[Array | np.ndarray, " ny"]
+    edges: Float[Array | np.ndarray, " colour+1"]
+
+
 class Instruments(NamedTuple):
-    """The pixels of every picture, the radius of the disc, µm, and the weights of the splines of every measured
-    response, in the order of the pulses."""
+    """The pixels of every picture, the radius of the disc, µm, the weights of the splines of every measured response,
+    in the order of the pulses, and the cells of every map of spectra."""
 
     pixels: tuple[Pixels, ...]
     radius: Float[Array | np.ndarray, ""]
     weights: tuple[Float[Array | np.ndarray, " I"], ...] = ()
+    cells: tuple[Cells, ...] = ()
 
 
 def names_of(layout: Layout) -> tuple[str, ...]:
-    """The parameters in order: the film's, the spot's, the pulses', those of pictures and of decays."""
+    """The parameters in order: the film's, the spot's, the pulses', those of pictures, spectra and decays."""
     pulses = range(len(layout.decays))
-    found = [*FILMS[layout.model], "width", "psf_width", *(f"peak_density_{k + 1}" for k in pulses)]
+    found = [*FILMS[layout.model], "width", "psf_width", *layout.colours, *(f"peak_density_{k + 1}" for k in pulses)]
     if layout.scale == "shared":
         found.append("scale")
     measured = {what: _pulses_of(layout, what) for what in KINDS}
@@ -88,7 +119,8 @@ def names_of(layout: Layout) -> tuple[str, ...]:
         if layout.scale != "shared":
             found += dict.fromkeys(scale_name(layout, what, k) for k in members)
         found += dict.fromkeys(ground_name(layout, what, k) for k in members)
-    found += [f"{name}_{one.pulse + 1}" for one in layout.pictures for name in CENTRES[one.what]]
+    placed = [*((one.what, one.pulse) for one in layout.pictures), *(("spectra", k) for k in layout.spectra)]
+    found += [f"{name}_{k + 1}" for what, k in placed for name in CENTRES[what]]
     return (*found, *(f"shift_{k + 1}" for k in measured["decay"]))
 
 
@@ -96,12 +128,18 @@ def _pulses_of(layout: Layout, what: str) -> list[int]:
     """Of which this was measured."""
     if what == "decay":
         return [k for k, edges in enumerate(layout.decays) if edges is not None]
+    if what == "spectra":
+        return list(layout.spectra)
     return [one.pulse for one in layout.pictures if one.what == what]
 
 
 def scale_name(layout: Layout, what: str, k: int) -> str:
-    """The parameter that turns excitons into photons for what was measured of pulse `k`."""
-    return {"shared": "scale", "kind": f"{what}_scale"}.get(layout.scale, f"{what}_scale_{k + 1}")
+    """The parameter that turns excitons into photons for what was measured of pulse `k`.
+
+    A spectrometer sees so much less that its scale is its own even where one is shared.
+    """
+    shared = f"{what}_scale" if what == "spectra" else "scale"
+    return {"shared": shared, "kind": f"{what}_scale"}.get(layout.scale, f"{what}_scale_{k + 1}")
 
 
 def ground_name(layout: Layout, what: str, k: int) -> str:

@@ -26,6 +26,7 @@ UNITS = {
     "lifetime": "ns",
     "width": "um",
     "psf_width": "um",
+    "collection_width": "um",
     "laser_fwhm": "um",
     "laser_image_fwhm": "um",
     "psf_fwhm": "um",
@@ -47,6 +48,7 @@ UNITS = {
     "trap_band_centre": "meV",
     "trap_band_width": "meV",
     "trap_band_share": "",
+    "trap_brightness": "",
     "annihilation": "um^2/ns",
     "trapping_rate": "1/ns",
     "trap_density": "1/um^2",
@@ -57,20 +59,25 @@ UNITS = {
     "scale": "photons/ns",
     "image_scale": "photons/ns",
     "frames_scale": "photons/ns",
+    "spectra_scale": "photons/ns",
     "decay_scale": "photons/ns",
     "image_background": "photons/pixel",
     "frames_background": "photons/pixel",
     "frames_centre_x": "um",
     "frames_centre_y": "um",
+    "spectra_background": "photons/bin",
+    "spectra_centre_x": "um",
+    "spectra_centre_y": "um",
     "decay_background": "photons/bin",
 }
-POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "psf_width", "amplitude", "photons",
+POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "psf_width", "collection_width",
+                      "amplitude", "photons",
                       "attempts", "disorder", "relaxation", "linewidth", "lorentzian", "outcoupling",
                       "guiding_loss", "trap_band_width", "annihilation",
                       "trapping_rate", "trap_density", "capture", "release", "trap_lifetime", "peak_density", "scale",
-                      "image_scale", "frames_scale", "decay_scale"})  # fmt: skip
+                      "image_scale", "frames_scale", "spectra_scale", "decay_scale"})  # fmt: skip
 LARGEST = 700.0  # whose exponential is still a number
-OPTICAL = ("width", "psf_width")
+OPTICAL = ("width", "psf_width", "collection_width")
 """What the optics tell, never the person by these names."""
 
 

@@ -15,17 +15,17 @@ from excidiff.inverse.files.data import Image
 from excidiff.inverse.files.decays import Decay, Histogram, Response
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.gated import decay_time
-from excidiff.inverse.fit.laws import Reading, Row, decay_reading, pictures_reading
-from excidiff.inverse.fit.layout import Instruments, Layout, Picture, Pixels, ground_name, names_of
+from excidiff.inverse.fit.laws import Reading, Row, decay_reading
+from excidiff.inverse.fit.layout import Instruments, Layout, Picture, ground_name, names_of
 from excidiff.inverse.fit.optimise import Knowledge
 from excidiff.inverse.fit.parameters import Constraints, inner, kind
-from excidiff.inverse.fit.prediction import pixel_edges
 from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.response import above_dark
 from excidiff.inverse.fit.shots import light_edges, series_model
+from excidiff.inverse.fit.spectralsearch import WINGLESS
 from excidiff.inverse.fit.splines import Splined, splined
-from excidiff.inverse.fit.spot import summed
-from excidiff.inverse.fit.start import FWHM, Spot, find_spot
+from excidiff.inverse.fit.start import FWHM
+from excidiff.inverse.fit.taken import Taken, cells, corner, pixels, reach, scanned, taken
 from excidiff.solver.disc import round_radius
 from excidiff.solver.radial import FORGOTTEN
 from excidiff.solver.solution import InputError
@@ -46,27 +46,21 @@ RANGES = {  # of each number, in the units of `Pulses`
 
 
 class Told(NamedTuple):
-    """What is known beforehand, as (value, relative error), 0 for what is exact: σ of laser and PSF in µm, numbers of
-    the film by name."""
+    """What is known beforehand, as (value, relative error), 0 for what is exact: σ of laser, PSF and collection spot in
+    µm, numbers of the film by name. line: of spectra."""
 
     width: tuple[float, float] | None = None
     psf: tuple[float, float] | None = None
+    collection: tuple[float, float] | None = None
+    line: str = "gaussian"
     film: Mapping[str, tuple[float, float]] = MappingProxyType({})
-
-
-class Taken(NamedTuple):
-    """A `picture` with its `images`, one or one per gate, what was read of them, and where the light of all is."""
-
-    picture: Picture
-    images: tuple[Image, ...]
-    reading: Reading
-    spot: Spot
 
 
 class Pulses:
     """One series under one model: `layout`, `names` of the parameters, `units` of the film's numbers, the `problem`.
 
-    taken: all pictures, in the layout's order; decays: what was read of each pulse, None for a pulse without one.
+    taken, scanned: all pictures and spectra, in the layout's order; decays: what was read of each pulse, None for a
+    pulse without one.
     """
 
     def __init__(self, series: FluenceSeries, model: str, constraints: Constraints, told: Told):
@@ -75,12 +69,15 @@ class Pulses:
         self.model = model
         self.width = told.width or (1.0, 0.0)
         self.psf = told.psf or (1e-3 * self.width[0], 0.0)
+        self.collection = told.collection or (1e-3 * self.width[0], 0.0)
         self.decays = [None if shot.decay is None else decay_reading(shot.decay) for shot in self.shots]
         self.splines = [None if shot.decay is None else splined(shot.decay) for shot in self.shots]
         of_responses = list(zip(self.shots, self.splines, strict=True))
         self.pace = self._pace()
         self.exposure, self.last = self._ends(series)
         self.taken = self._taken()
+        maps = [(k, shot.spectral_map) for k, shot in enumerate(self.shots)]
+        self.scanned = tuple(scanned(k, one, self.width[0]) for k, one in maps if one is not None)
         self.layout = Layout(
             model=model,
             pictures=tuple(one.picture for one in self.taken),
@@ -95,12 +92,16 @@ class Pulses:
             nodes=8 if series.uniform else NODES,
             modes=2 if series.uniform else MODES,
             steps=STEPS,
+            spectra=tuple(one.pulse for one in self.scanned),
+            exposure=self.exposure if self.scanned else 0.0,
+            line=told.line,
         )
         self.names = names_of(self.layout)
         self.units = self._units()
         self.instruments = jax.device_put(self._instruments())
         self.knowledge = self._limits()
-        row = Row([*(one.reading for one in self.taken), *(one for one in self.decays if one)])
+        seen = (one.reading for one in (*self.taken, *self.scanned))
+        row = Row([*seen, *(one for one in self.decays if one)])
         self.problem = Problem(
             model=series_model(self.layout),
             counts=jax.device_put(row.counts()),
@@ -145,7 +146,8 @@ class Pulses:
         last = max([0.0, *gates, *(shot.decay.edges[-1] for shot in self.shots if shot.decay is not None)])
         tail = SLOW_TAIL if "traps" in self.model else TAIL
         exposure = series.exposure or series.period or float(max(last, tail * self.pace))
-        seen = max([exposure, *gates]) if not gates or any(shot.image is not None for shot in self.shots) else last
+        whole = not gates or any(shot.image or shot.spectral_map for shot in self.shots)
+        seen = max([exposure, *gates]) if whole else last
         return exposure, float(seen)
 
     def _taken(self) -> tuple[Taken, ...]:
@@ -161,8 +163,7 @@ class Pulses:
         return tuple(found)
 
     def _picture(self, what: str, k: int, images: tuple[Image, ...], gates) -> Taken:
-        spot = _spot(summed(images), self.width[0], images[0].flat)
-        return Taken(Picture(what, k, gates), images, pictures_reading(images), spot)
+        return taken(Picture(what, k, gates), images, self.width[0])
 
     def _units(self) -> dict[str, float]:
         """What each number is looked for in multiples of: the decays' own pace, the images' spread, the densities."""
@@ -170,6 +171,7 @@ class Pulses:
         densities = np.array([shot.density for shot in self.shots])
         middle, s = float(np.sqrt(densities.min() * densities.max())), self.width[0]
         spread2 = [max(one.spot.width**2 - s**2 - self.psf[0] ** 2, (0.2 * s) ** 2) for one in self.taken]
+        spread2 += [max(one.spread**2 - s**2 - self.collection[0] ** 2, (0.2 * s) ** 2) for one in self.scanned]
         length2 = float(np.median(spread2)) if spread2 else s**2
         return {
             "diffusivity": length2 / pace,
@@ -186,11 +188,12 @@ class Pulses:
         """The pixels, and a disc on which neither they nor the light meet the wall."""
         fast = RANGES["diffusivity"][1] * self.units["diffusivity"]
         long = RANGES["lifetime"][1] * self.units["lifetime"]
-        corner = max((_corner(one) for one in self.taken), default=0.0)
+        edge = max([0.0, *map(corner, self.taken), *map(reach, self.scanned)])
         last = self.last if self.layout.period is None else FORGOTTEN * self.layout.period
-        radius = 1.0 if self.layout.even else float(round_radius(self.width[0], fast, 0.2 * long, last, corner))
+        radius = 1.0 if self.layout.even else float(round_radius(self.width[0], fast, 0.2 * long, last, edge))
         weights = tuple(one.weights for one in self.splines if one is not None)
-        return Instruments(tuple(map(_pixels, self.taken)), np.asarray(radius), weights)
+        sides = tuple(cells(one.map) for one in self.scanned)
+        return Instruments(tuple(map(pixels, self.taken)), np.asarray(radius), weights, sides)
 
     def _measured_again(self, random: np.random.Generator) -> tuple[Instruments]:
         """The instruments with all responses measured again, those of several decays with the same counts once."""
@@ -228,7 +231,12 @@ class Pulses:
                 centre[index], precision[index, index] = np.log(value), error and error**-2.0
                 return error > 0
             return not (self.layout.even and name == "diffusivity")
-        if name in ("width", "psf_width") or what == "peak_density":
+        if name in self.layout.colours and name != "collection_width":
+            lower[index], upper[index] = self._of_band(name)
+            return True
+        if what == "spectra_centre_y":
+            return next(one for one in self.scanned if one.pulse == int(number) - 1).map.y.size > 1
+        if name in ("width", "psf_width", "collection_width") or what == "peak_density":
             value, error = self._known(name, number)
             centre[index] = np.log(value)
             lower[index], upper[index] = centre[index] - 1.4, centre[index] + 1.4
@@ -243,9 +251,26 @@ class Pulses:
             return shot.decay.irf is not None
         return True
 
+    def _of_band(self, name: str) -> tuple[float, float]:
+        """The limits of a number of the spectra's bands, in the fit's own numbers."""
+        edges = np.concatenate([one.map.edges for one in self.scanned])
+        low, high = float(edges.min()), float(edges.max())
+        centre, width, _ = self.scanned[0].band
+        natural = {
+            "linewidth": (1e-2 * width, 5 * width),
+            "lorentzian": (WINGLESS * width, 5 * width),
+            "band_centre": (2 * low - high, 2 * high - low),
+            "trap_band_centre": (2 * low - high, centre - width),
+            "trap_band_width": (0.1 * width, high - low),
+            "trap_brightness": (0.0, np.inf),
+        }
+        return inner(name, natural[name][0]), inner(name, natural[name][1])
+
     def sharing(self, background: str) -> list[Reading]:
         """The measurements of which this is the background."""
         found = [one.reading for one in self.taken if self.ground(one) == background]
+        spectra = [(ground_name(self.layout, "spectra", one.pulse), one.reading) for one in self.scanned]
+        found += [reading for name, reading in spectra if name == background]
         decays = enumerate(self.decays)
         return found + [one for k, one in decays if one and ground_name(self.layout, "decay", k) == background]
 
@@ -259,6 +284,8 @@ class Pulses:
             return self.width
         if name == "psf_width":
             return self.psf
+        if name == "collection_width":
+            return self.collection
         shot = self.shots[int(number) - 1]
         return shot.density, shot.error / shot.density
 
@@ -304,23 +331,3 @@ def _lit(decay: Decay, one: Splined | None) -> tuple[float, ...]:
 def _sigma(decay: Decay | None) -> float:
     """The standard deviation of a Gaussian response, ns, 0 for none."""
     return 0.0 if decay is None or isinstance(decay.irf, Response) else float(decay.irf or 0.0) / FWHM
-
-
-def _spot(image: Image, narrowest: float, sensitivity: np.ndarray | None) -> Spot:
-    flat = np.ones(image.shape) if sensitivity is None else sensitivity
-    found = find_spot(image.photons, image.mask, flat, image.spacing, 0.7 * narrowest)
-    if found is None:
-        raise InputError(f"{image.name}: no spot stands out of the background; check the file and the region")
-    return found
-
-
-def _pixels(taken: Taken) -> Pixels:
-    (ny, nx), (size_y, size_x) = taken.images[0].shape, taken.images[0].spacing
-    flat = np.stack([np.ones(image.shape) if image.flat is None else image.flat for image in taken.images])
-    return Pixels(np.asarray(pixel_edges(nx, size_x)), np.asarray(pixel_edges(ny, size_y)), flat)
-
-
-def _corner(taken: Taken) -> float:
-    """How far from the spot pixels may be, wherever the fit moves it, µm."""
-    (ny, nx), (size_y, size_x) = taken.images[0].shape, taken.images[0].spacing
-    return float(np.hypot(nx * size_x, ny * size_y) / 2 + 1.5 * np.hypot(taken.spot.x, taken.spot.y))

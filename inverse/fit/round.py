@@ -42,17 +42,24 @@ def pixel_image(
     tell: raises `InputError` for those beyond, and for wavenumbers of no disc; traced values are not looked at.
     """
     _check(modes, wavenumbers, x_edges, y_edges, centre)
+    return cell_image(modes, wavenumbers, (x_edges[:-1], x_edges[1:]), (y_edges[:-1], y_edges[1:]), centre, blur)
+
+
+def cell_image(
+    modes: Float[Array, "*frames modes"], wavenumbers: Float[Array, " modes"], x_sides, y_sides, centre, blur
+):
+    """The same over cells (y, x) that need not touch; `x_sides`, `y_sides`: where they begin and end, µm."""
     count = len(wavenumbers)
     into, where = _cosines(count)
     field = jnp.einsum("...m,pm->...p", modes, jnp.asarray(into, modes.dtype))[..., where]
     waves = jnp.asarray(np.pi * np.arange(count) / flat_zeros(count)[-1], wavenumbers.dtype) * wavenumbers[-1]
-    rows, columns = _profile(waves, y_edges - centre[1], blur), _profile(waves, x_edges - centre[0], blur)
+    rows, columns = (_profile(waves, *sides, at, blur) for sides, at in ((y_sides, centre[1]), (x_sides, centre[0])))
     return jnp.einsum("by,...bx->...yx", rows, jnp.einsum("...ba,ax->...bx", field, columns))
 
 
-def _profile(waves: Float[Array, " waves"], edges: Float[Array, " n+1"], blur) -> Float[Array, "waves n"]:
-    """∫ cos(k x) dx, blurred, over every pixel of one axis."""
-    middle, size = (edges[1:] + edges[:-1]) / 2, jnp.diff(edges)
+def _profile(waves: Float[Array, " waves"], low, high, centre, blur) -> Float[Array, "waves n"]:
+    """∫ cos(k x) dx, blurred, over every cell of one axis."""
+    middle, size = (low + high) / 2 - centre, high - low
     kept = jnp.exp(-0.5 * (waves * blur) ** 2)
     pixels = size[None, :] * jnp.sinc(waves[:, None] * (size / (2 * np.pi))[None, :])
     return kept[:, None] * pixels * jnp.cos(waves[:, None] * middle[None, :])

@@ -4,11 +4,12 @@ A round spot on a uniform film stays round (`solver.radial`): with ν_i(t) = ∫
 over the exposure of an image or the gate of a frame,
 
     image_i = b + a (∫ n_i dt ⊗ PSF, over each pixel),     decay_ij = b + a′ ∫ R_j(t − δ) ν_i(t) dt
+    spectra_i = b + a″ (∫ [n_i ℓ(E) + y m_i ℓ′(E)] dt ⊗ collection spot, over each cell and colour)
 
-with one a for all, one for each kind of data, or one each. Under a laser that repeats ν_i repeats, too, and
-bins of decays see parts of several periods. The film's numbers, the width of the spot and the
-density of each pulse enter through the solver, along all of which it is differentiated forward at once; what pictures
-and decays add is linear in its results.
+with one a for all, one for each kind of data, or one each, and the bands ℓ of free excitons and ℓ′ of trapped ones, y
+times as bright. Under a laser that repeats ν_i repeats, too, and bins of decays see parts of several periods. The
+film's numbers, the width of the spot and the density of each pulse enter through the solver, along all of which it is
+differentiated forward at once; what pictures, spectra and decays add is linear in its results.
 """
 
 from functools import lru_cache
@@ -20,10 +21,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from excidiff.inverse.files.decays import Decay
+from excidiff.inverse.fit.colours import caught, lines
 from excidiff.inverse.fit.instrument import pixel_weights
 from excidiff.inverse.fit.layout import (
     CENTRES,
     FILMS,
+    Cells,
     Instruments,
     Layout,
     Picture,
@@ -33,7 +36,7 @@ from excidiff.inverse.fit.layout import (
     names_of,
     scale_name,
 )
-from excidiff.inverse.fit.round import pixel_image
+from excidiff.inverse.fit.round import cell_image, pixel_image
 from excidiff.solver.medium import Medium
 from excidiff.solver.radial import round_pulse
 from excidiff.solver.traps import Traps
@@ -60,7 +63,8 @@ def film_of(model: str, numbers: dict[str, Any]) -> Medium:
 
 
 def light_of(layout: Layout, own: Float[Array, " F"], run: Run, radius, nodes=None, steps=None):
-    """(totals per bin, modes, wavenumbers) of one pulse; `own`: log of the film's numbers, of width and density."""
+    """(totals per bin, modes, those of the trapped, wavenumbers) of one pulse; `own`: log of the film's numbers, of
+    width and density."""
     numbers = dict(zip(FILMS[layout.model], jnp.exp(own[:-2]), strict=True))
     if layout.even:
         numbers["diffusivity"] = jnp.zeros_like(own[0])
@@ -77,9 +81,10 @@ def light_of(layout: Layout, own: Float[Array, " F"], run: Run, radius, nodes=No
         steps=steps or layout.steps,
         period=layout.period,
     )
+    trapped = found.trapped_modes.sum(0)
     if layout.quadratic:
-        return found.squared, found.squared_modes, found.wavenumbers
-    return found.free, found.modes, found.wavenumbers
+        return found.squared, found.squared_modes, trapped, found.wavenumbers
+    return found.free, found.modes, trapped, found.wavenumbers
 
 
 @lru_cache(maxsize=16)
@@ -95,11 +100,17 @@ def series_model(layout: Layout):
         expected, slopes = [], []
         for picture, pixels in zip(layout.pictures, given.pixels, strict=True):
             run, gates = run_of_picture(layout, picture)
-            (_, modes), (_, tangents), waves = runs[run][picture.pulse]
+            (_, modes, _), (_, tangents, _), waves = runs[run][picture.pulse]
             if gates is not None:
                 modes, tangents = gates @ modes, jnp.einsum("gb,pbm->pgm", gates, tangents)
             light = jnp.atleast_2d(modes), tangents.reshape(len(tangents), -1, layout.modes), waves
             one, along = _picture(layout, parameters, at, picture, light, pixels, films)
+            expected.append(one.ravel())
+            slopes.append(along.reshape(len(names), -1))
+        for k, cells in zip(layout.spectra, given.cells, strict=True):
+            (_, *modes), (_, *tangents), waves = runs[run_of_picture(layout, _taken(layout, k))[0]][k]
+            light = jnp.stack(modes), jnp.stack(tangents, axis=1), waves
+            one, along = _spectra(layout, parameters, at, k, light, cells, films)
             expected.append(one.ravel())
             slopes.append(along.reshape(len(names), -1))
         for k, edges in enumerate(layout.decays):
@@ -134,9 +145,9 @@ def run_of_picture(layout: Layout, picture: Picture) -> tuple[Run, Float[np.ndar
 
 
 def _runs(layout: Layout, parameters, at, radius):
-    """By run, by pulse: (totals and modes, their tangents along film, width and density, waves)."""
+    """By run, by pulse: (totals, modes and those of the trapped, tangents along film, width and density, waves)."""
     wanted: dict[Run, set[int]] = {}
-    for picture in layout.pictures:
+    for picture in (*layout.pictures, *(_taken(layout, k) for k in layout.spectra)):
         wanted.setdefault(run_of_picture(layout, picture)[0], set()).add(picture.pulse)
     for k, edges in enumerate(layout.decays):
         if edges is not None:
@@ -148,12 +159,12 @@ def _runs(layout: Layout, parameters, at, radius):
         own = jnp.stack([jnp.append(film, parameters[at[f"peak_density_{k + 1}"]]) for k in order])
 
         def solved(one, run=run):
-            values, push = jax.linearize(lambda p: light_of(layout, p, run, radius)[:2], one)
+            values, push = jax.linearize(lambda p: light_of(layout, p, run, radius)[:3], one)
             return values, jax.vmap(push)(jnp.eye(one.size))
 
         values, tangents = jax.vmap(solved)(own)
         single, whole = layout._replace(period=None), Run(run.edges[:1] + run.edges[-1:])
-        waves = light_of(single, own[0], whole, radius, nodes=8, steps=8)[2]
+        waves = light_of(single, own[0], whole, radius, nodes=8, steps=8)[3]
         pick = lambda tree, i: jax.tree.map(lambda a: a[i], tree)  # noqa: E731
         found[run] = {k: (pick(values, i), pick(tangents, i), waves) for i, k in enumerate(order)}
     return found
@@ -181,6 +192,51 @@ def _picture(layout: Layout, parameters, at, picture: Picture, light, pixels: Pi
     slopes = slopes.at[jnp.array([*films, at[f"peak_density_{number}"]])].set((scale * flat)[None] * by_film)
     slopes = slopes.at[places].set((scale * flat)[None] * by_optics)
     return bright + parameters[ground] * flat, slopes.at[scale_at].set(bright).at[ground].set(flat)
+
+
+def trap_share(layout: Layout, own: Float[np.ndarray, " F"], radius) -> tuple[float, Float[np.ndarray, " F"]]:
+    """(the share of the spectra's light that is of traps, its slopes); `own`: as of `light_of`, and the brightness."""
+
+    def share(own):
+        _, free, trapped, _ = light_of(layout, own[:-1], Run((0.0, layout.exposure)), radius)
+        lit = own[-1] * trapped[0]  # the wave without nodes is the mean of the disc
+        found = lit / (free[0] + lit)
+        return found, found
+
+    slopes, value = jax.jit(jax.jacfwd(share, has_aux=True))(own)
+    return float(value), np.asarray(slopes)
+
+
+def _taken(layout: Layout, k: int) -> Picture:
+    """When the light of spectra was taken."""
+    return Picture("spectra", k, ((0.0, layout.exposure),))
+
+
+def _spectra(layout: Layout, parameters, at, k: int, light, cells: Cells, films):
+    """One map of spectra, (y, x, colour), with its slopes along all parameters; modes of free and trapped excitons."""
+    modes, tangents, waves = light
+    names = (*(f"{name}_{k + 1}" for name in CENTRES["spectra"]), *layout.colours)
+    places, scale_at = jnp.array([at[name] for name in names]), at[scale_name(layout, "spectra", k)]
+    sides = (cells.left, cells.right), (cells.below, cells.above)
+
+    def shown(modes, numbers):
+        own = dict(zip(names, numbers, strict=True))
+        seen = cell_image(modes, waves, *sides, numbers[:2], jnp.exp(own["collection_width"]))[..., None]
+        bright = seen[0] * lines(own, own["band_centre"][None], jnp.exp(own["linewidth"]), cells.edges)[None]
+        if "trap_brightness" not in own:
+            return bright
+        return bright + own["trap_brightness"] * seen[1] * caught(own, cells.edges)[None]
+
+    own = parameters[places]
+    bright, scale = shown(modes, own), jnp.exp(parameters[scale_at])
+    by_film = jax.vmap(lambda m: shown(m, own))(tangents)
+    by_own = jnp.moveaxis(jax.jacfwd(lambda o: shown(modes, o))(own), -1, 0)
+    slopes = jnp.zeros((len(at), *bright.shape))
+    slopes = slopes.at[jnp.array([*films, at[f"peak_density_{k + 1}"]])].set(scale * by_film)
+    slopes = slopes.at[places].set(scale * by_own)
+    ground = at[ground_name(layout, "spectra", k)]
+    slopes = slopes.at[scale_at].set(scale * bright).at[ground].set(1.0)
+    return scale * bright + parameters[ground], slopes
 
 
 def _decay(layout: Layout, parameters, at, k: int, light, tangents, films, weights):

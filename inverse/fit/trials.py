@@ -14,16 +14,18 @@ from jaxtyping import Float64
 
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import Shot
-from excidiff.inverse.fit.layout import CENTRES, FILMS, Instruments, Layout, scale_name
+from excidiff.inverse.fit.layout import CENTRES, FILMS, Instruments, Layout, ground_name, scale_name
 from excidiff.inverse.fit.parameters import kind
-from excidiff.inverse.fit.pulses import RANGES, Pulses, Taken, arrival, rise
+from excidiff.inverse.fit.pulses import RANGES, Pulses, arrival, rise
 from excidiff.inverse.fit.shots import Run, light_of, run_of, run_of_picture, series_model
+from excidiff.inverse.fit.taken import Taken
 from excidiff.solver.solution import InputError
 
 TRIED = 384  # films that are held against the decays
 BEST = 3  # of which the fit is made from
 COARSE_NODES, COARSE_STEPS = 24, 48
 NOTHING = 1e-300  # photons per exciton and ns: no light
+WINGS = 0.3  # of the band's σ that a Lorentzian's width is, where the fit of a Voigt line starts
 CENTRED = {name: (what, axis) for what, names in CENTRES.items() for axis, name in enumerate(names)}
 
 
@@ -143,10 +145,15 @@ def whole(pulses: Pulses, film: np.ndarray, scales: np.ndarray) -> Float64[np.nd
     for index, name in enumerate(pulses.names):
         what, number = kind(name), name.rpartition("_")[2]
         shot = pulses.shots[int(number) - 1] if number.isdecimal() else None
-        if name in ("width", "psf_width") or what == "peak_density":
+        if name in ("width", "psf_width", "collection_width") or what == "peak_density":
             start[index] = pulses.knowledge.centre[index]
         elif what in ("decay_scale", "scale") and lit:
             start[index] = scales[lit.index(int(number) - 1) if number.isdecimal() else 0]
+        elif name in pulses.layout.colours:
+            start[index] = _of_band(pulses, name)
+        elif what.startswith("spectra_centre"):
+            (scan,) = (one for one in pulses.scanned if one.pulse == int(number) - 1)
+            start[index] = scan.middle[what.endswith("y")]
         elif what in CENTRED:
             of, axis = CENTRED[what]
             (taken,) = (one for one in pulses.taken if one.picture.what == of and one.picture.pulse == int(number) - 1)
@@ -164,26 +171,40 @@ def _ground(pulses: Pulses, name: str, shot: Shot | None) -> float:
     if name.startswith("decay"):
         shots = pulses.shots if shot is None else [shot]
         return min(float(np.quantile(one.decay.counts, 0.02)) for one in shots if one.decay is not None)
+    if name.startswith("spectra"):
+        return min(one.band[2] for one in pulses.scanned if shot is None or pulses.shots[one.pulse] is shot)
     shared = [one for one in pulses.taken if pulses.ground(one) == name]
     return min(one.spot.background / len(one.images) for one in shared)
 
 
+def _of_band(pulses: Pulses, name: str) -> float:
+    """A number of the spectra's bands to start from, the fit's own; none of the light is that of traps."""
+    bands = np.array([one.band for one in pulses.scanned])
+    centre, width, _ = np.median(bands, axis=0)
+    own = {"linewidth": np.log(width), "lorentzian": np.log(WINGS * width), "band_centre": centre,
+           "trap_band_centre": centre - 3 * width, "trap_band_width": np.log(width)}  # fmt: skip
+    return float(own.get(name, 0.0))
+
+
 def _lit(pulses: Pulses, start: np.ndarray) -> np.ndarray:
-    """The same with scales of pictures that give as many photons as were counted."""
+    """The same with scales of pictures and spectra that give as many photons as were counted."""
     known = any(shot.decay is not None for shot in pulses.shots)
-    named = [scale_name(pulses.layout, one.picture.what, one.picture.pulse) for one in pulses.taken]
-    if not named or (known and named[0] == "scale"):
+    seen = [(one.picture.what, one.picture.pulse, one.reading, 0.1 * one.spot.amplitude) for one in pulses.taken]
+    seen += [("spectra", one.pulse, one.reading, 1.0) for one in pulses.scanned]
+    if not seen:
         return start
     expected = np.asarray(_expected(pulses.layout, jnp.asarray(start), pulses.instruments))
-    parts = np.split(expected, np.cumsum([one.reading.values.size for one in pulses.taken]))
-    light, seen = dict.fromkeys(named, 0.0), dict.fromkeys(named, 0.0)
-    for name, one, part in zip(named, pulses.taken, parts, strict=False):
-        ground = start[pulses.names.index(pulses.ground(one))] * one.reading.values.size
-        light[name] += float(part.sum()) - ground
-        counted = float(sum(image.photons[image.mask].sum() for image in one.images))
-        seen[name] += max(counted - ground, 0.1 * one.spot.amplitude)
+    parts = np.split(expected, np.cumsum([reading.values.size for _, _, reading, _ in seen]))
+    light: dict[str, float] = {}
+    counted: dict[str, float] = {}
+    for (what, pulse, reading, least), part in zip(seen, parts, strict=False):
+        name = scale_name(pulses.layout, what, pulse)
+        ground = start[pulses.names.index(ground_name(pulses.layout, what, pulse))] * reading.values.size
+        light[name] = light.get(name, 0.0) + float(part.sum()) - ground
+        counted[name] = counted.get(name, 0.0) + max(float(reading.values.sum()) - ground, least)
     for name, whole in light.items():
-        start[pulses.names.index(name)] = np.log(seen[name] / whole)
+        if name != "scale" or not known:
+            start[pulses.names.index(name)] += np.log(counted[name] / whole)
     return start
 
 

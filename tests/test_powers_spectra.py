@@ -1,0 +1,161 @@
+"""Maps of spectra in a fluence series: their derivatives, the band of traps that fills, and files of all kinds."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.photons import FWHM
+from excidiff.inverse import Decay, Experiment, InputError
+from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.files.spectra import SpectralMap
+from excidiff.inverse.fit.layout import Cells, Instruments, Layout, names_of
+from excidiff.inverse.fit.shots import series_model, trap_share
+
+OPTIMISED = True
+
+PEAKS = (200.0, 2000.0, 12000.0)
+TIME = np.arange(0.0, 60.1, 0.25)
+PLACES = np.arange(-1.5, 1.51, 0.1)
+COLOURS = np.linspace(2150.0, 2450.0, 76)
+FILM = {"diffusivity": 0.02, "lifetime": 4.0, "trap_density": 1500.0, "capture": 1e-3, "release": 0.02,
+        "trap_lifetime": 15.0}  # fmt: skip
+BAND = {"linewidth": 22.0, "band_centre": 2360.0, "trap_band_centre": 2265.0, "trap_band_width": 30.0,
+        "trap_brightness": 0.04}  # fmt: skip
+OPTICS = {"laser_fwhm": 0.12 * FWHM, "psf_fwhm": 0.08 * FWHM, "collection_fwhm": 0.09 * FWHM}
+
+
+def layout(**changes) -> Layout:
+    given = {"model": "saturable traps", "pictures": (), "decays": (tuple(TIME.tolist()),) * 3, "firsts": (0.0,) * 3,
+             "responses": (0.0,) * 3, "scale": "kind", "even": False, "quadratic": False, "nodes": 48, "modes": 96,
+             "steps": 96, "spectra": (0, 1, 2), "exposure": 200.0}  # fmt: skip
+    return Layout(**{**given, **changes})
+
+
+def instruments(maps: int) -> Instruments:
+    half, across = 0.05, np.array([0.0])
+    cells = Cells(*(jnp.asarray(a) for a in (PLACES - half, PLACES + half, across - half, across + half, COLOURS)))
+    return Instruments((), jnp.asarray(5.0), (), (cells,) * maps)
+
+
+def numbers(one: Layout, **changes: float) -> np.ndarray:
+    """Parameters in the fit's own numbers."""
+    plain = {**FILM, "linewidth": BAND["linewidth"], "trap_band_width": BAND["trap_band_width"], "lorentzian": 15.0,
+             "width": 0.12, "psf_width": 0.08, "collection_width": 0.09, "spectra_scale": 200.0,
+             "decay_scale": 5.0}  # fmt: skip
+    known = {name: np.log(value) for name, value in {**plain, **changes}.items() if name in names_of(one)}
+    known |= {name: BAND[name] for name in ("band_centre", "trap_band_centre", "trap_brightness")}
+    known |= {f"peak_density_{k + 1}": np.log(peak) for k, peak in enumerate(PEAKS)}
+    known |= {name: 0.3 for name in names_of(one) if "background" in name}
+    known |= {name: 0.04 for name in names_of(one) if name.startswith("spectra_centre_x")}
+    return np.array([known.get(name, 0.0) for name in names_of(one)])
+
+
+@pytest.mark.parametrize("changes", [{}, {"line": "voigt", "scale": "free", "period": 250.0}])
+def test_derivatives_of_spectra(changes):
+    """Central differences to 1e-6 of each slope."""
+    one = layout(nodes=32, modes=48, steps=48, decays=(None,) * 3, **changes)
+    run, given, start = jax.jit(series_model(one)), instruments(3), numbers(one)
+    slopes = np.asarray(run(start, given)[1]).reshape(len(start), -1)
+    for index in range(len(start)):
+        step = 1e-4 * np.eye(len(start))[index]
+        ends = [np.asarray(run(start + by * step, given)[0]).ravel() for by in (1, -1)]
+        difference = (ends[0] - ends[1]) / 2e-4
+        allowed = 1e-6 * max(np.abs(difference).max(), 1e-6)
+        assert np.abs(slopes[index] - difference).max() < allowed, names_of(one)[index]
+
+
+def test_all_light_of_a_map_is_that_of_the_film():
+    """Cells and colours that hold all light add up to the photons of all excitons, to 1e-6."""
+    one = layout(decays=(None,) * 3, spectra=(1,))
+    sides, across = np.linspace(-3.0, 3.0, 31), np.array([-3.0])
+    edges = np.linspace(1800.0, 2800.0, 101)
+    cells = Cells(*(jnp.asarray(a) for a in (sides[:-1], sides[1:], across, -across, edges)))
+    start = numbers(one)
+    given = Instruments((), jnp.asarray(5.0), (), (cells,))
+    found = np.asarray(jax.jit(series_model(one))(start, given)[0]).ravel().sum() - 0.3 * 30 * 100
+    own = start[[names_of(one).index(name) for name in (*FILM, "width", "peak_density_2", "trap_brightness")]]
+    share, slopes = trap_share(one, own, 5.0)
+    steady = layout(decays=((0.0, 200.0), (0.0, 200.0), (0.0, 200.0)), spectra=())
+    light = np.asarray(jax.jit(series_model(steady))(numbers(steady), Instruments((), jnp.asarray(5.0)))[0]).ravel()
+    assert found == pytest.approx(200.0 * (light[1] - 0.3) / 5.0 / (1 - share), rel=1e-6)
+    ends = [trap_share(one, own + by * 1e-4 * np.eye(own.size)[2], 5.0)[0] for by in (1, -1)]
+    assert slopes[2] == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def series() -> FluenceSeries:
+    """Photons of maps and decays of a film with traps that fill and shine, under three pulses."""
+    one = layout()
+    expected = np.asarray(jax.jit(series_model(one))(numbers(one), instruments(3))[0]).ravel()
+    counts = np.random.default_rng(11).poisson(expected).astype(float)
+    maps = counts[: 3 * 31 * 75].reshape(3, 1, 31, 75)
+    spectra = [SpectralMap(counts=a, x=PLACES, y=np.zeros(1), edges=COLOURS, step=0.1, slit=0.1, file=f"map_{k}")
+               for k, a in enumerate(maps)]  # fmt: skip
+    decays = counts[3 * 31 * 75 :].reshape(3, -1)
+    middle = (TIME[1:] + TIME[:-1]) / 2
+    return FluenceSeries(
+        spectral_maps=spectra,
+        map_densities=PEAKS,
+        decays=[Decay(middle, a, file=f"decay_{k}") for k, a in enumerate(decays)],
+        decay_densities=PEAKS,
+        exposure=200.0,
+    )
+
+
+@pytest.mark.gate
+def test_spectra_and_decays_tell_film_and_bands(series):
+    """Without start values: every number of film and bands within 3.5 errors; the traps' share falls with power."""
+    found = Experiment(series=series, model="saturable traps", **OPTICS).fit()
+    assert found.status == "converged"
+    for name, value in {**FILM, **BAND}.items():
+        entry = found.parameters[name]
+        assert abs(entry.value - value) < 3.5 * entry.stderr, (name, entry)
+    shares = [one.parameters["trap_band_share"] for one in found.spectral_maps]
+    assert shares[0].value > shares[1].value > shares[2].value
+    one = layout()
+    own = numbers(one)[[names_of(one).index(name) for name in (*FILM, "width", "peak_density_1", "trap_brightness")]]
+    assert abs(shares[0].value - trap_share(one, own, 5.0)[0]) < 3.5 * shares[0].stderr
+    assert found.spectral_maps[0].series["peak"].shape == (31,)
+    assert "spectra are bands" in found.methods
+
+
+def test_spectra_of_a_film_without_traps_have_one_band(series):
+    """One lifetime: no band of traps is made up, and the band's numbers are within 3.5 errors."""
+    one = layout(model="free")
+    known = dict(zip(names_of(layout()), numbers(layout()), strict=True))
+    expected = np.asarray(jax.jit(series_model(one))(
+        np.array([known[name] for name in names_of(one)]), instruments(3))[0]).ravel()  # fmt: skip
+    counts = np.random.default_rng(12).poisson(expected[: 3 * 31 * 75]).astype(float).reshape(3, 1, 31, 75)
+    maps = [replace(old, counts=new) for old, new in zip(series.spectral_maps, counts, strict=True)]
+    plain = FluenceSeries(spectral_maps=maps, map_densities=PEAKS, exposure=200.0)
+    found = Experiment(series=plain, model="free", lifetime=4.0, **OPTICS).fit()
+    assert found.status == "converged"
+    assert not [name for name in found.parameters if name.startswith("trap")]
+    for name, value in {"diffusivity": 0.02, "linewidth": 22.0, "band_centre": 2360.0}.items():
+        assert abs(found.parameters[name].value - value) < 3.5 * found.parameters[name].stderr, name
+
+
+def test_spectra_alone_hold_nothing_on_time(series):
+    with pytest.raises(InputError, match="hold nothing on time"):
+        Experiment(series=replace(series, decays=(), decay_densities=(), exposure=None), model="free", **OPTICS).fit()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"map_densities": PEAKS[:2]}, "3 spectral maps with 2 peak densities"), ({"uniform": True}, "no spot")],
+)
+def test_impossible_maps_are_refused(series, change, said):
+    with pytest.raises(InputError, match=said):
+        replace(series, **change)
+
+
+def test_what_spectra_have_no_use_for_is_refused(series):
+    for change, said in (
+        ({"absorption": 1.0}, "absorption is of a spectral map"),
+        ({"line": "sharp"}, "choose one of"),
+    ):
+        with pytest.raises(InputError, match=said):
+            Experiment(series=series, **OPTICS, **change)
