@@ -1,24 +1,29 @@
-"""Thirty random films under pulses of three powers: `python -m benchmarks.powers`
+"""Thirty random films under pulses of three powers, for each kind of data: `python -m benchmarks.powers`
 
 Film i has traps that fill, is drawn by `draw_film(i)` before anything is fitted, and is walked exciton by exciton
-(`excidiff.solver.walk`); camera and counter are simulated on the photons. Images and decays of the three pulses are
-fitted together, every scale and background free, without start values. A pull is ln(value/truth) over a standard error
-in ln(value), read off the side of the 95 % interval on which the truth lies. Resumable; `--films 0 10` runs a part,
-only the whole writes the result.
+(`excidiff.solver.walk`); camera, gated camera, counter and spectrometer are simulated on the photons. All data of the
+three pulses are fitted together without start values: images and decays with every scale and background free, movies
+alone, or spectra, in which traps shine, with decays, of which the counter sees the free excitons. A pull is
+ln(value/truth) over a standard error in ln(value), read off the side of the 95 % interval on which the truth lies.
+Resumable; `--kinds` runs some kinds.
 """
 
-import argparse
 import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 
-from benchmarks.provenance import RESULTS, environment, write_json
-from benchmarks.study import fingerprint, run_cases
+from benchmarks.provenance import RESULTS, environment
+from benchmarks.study import fingerprint, run_cases, run_kinds
 from excidiff.inverse import Decay, Experiment, Image
 from excidiff.inverse.files.data import Camera
 from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.files.frames import Frames
+from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.uncertainty import NORMAL_95
-from excidiff.inverse.machine import start
 from excidiff.inverse.results.result import Estimate
 from excidiff.solver import Grid, Medium, Spot, Traps, walk
 from excidiff.solver.source import FWHM
@@ -30,6 +35,11 @@ RESULT = RESULTS / "powers.json"
 NAMES = ("diffusivity", "lifetime", "trap_density", "capture", "release", "trap_lifetime")
 PSF, PIXEL, SIDE = 0.08, 0.08, 56  # µm, µm, pixels
 WINDOW, BIN = 60.0, 0.15  # ns
+GATES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 7.0)  # lifetimes
+CELL, CELLS = 0.2, 13  # µm; places of a map of spectra on a side
+COLOURS = np.linspace(2150.0, 2450.0, 61)  # meV
+BANDS = {"band_centre": 2360.0, "linewidth": 22.0, "trap_band_centre": 2265.0, "trap_band_width": 30.0}
+CAMERA = Camera(gain_known=True, saturation=np.inf)
 
 
 def draw_film(seed: int) -> dict[str, float]:
@@ -55,42 +65,121 @@ def draw_film(seed: int) -> dict[str, float]:
     }
 
 
-def shoot(film: dict[str, float], seed: int) -> FluenceSeries:
-    """The photons of the three pulses, seen by a camera and a counter."""
-    random = np.random.default_rng([32, seed])
+class Photons(NamedTuple):
+    """Those of one pulse: where (µm) and when (ns) each was emitted, and whether by a trapped exciton."""
+
+    density: float
+    x: Float64[np.ndarray, " N"]
+    y: Float64[np.ndarray, " N"]
+    time: Float64[np.ndarray, " N"]
+    trapped: np.ndarray
+
+    def of(self, which: np.ndarray) -> "Photons":
+        """Some of them."""
+        return Photons(self.density, self.x[which], self.y[which], self.time[which], self.trapped[which])
+
+
+def walked(film: dict[str, float], seed: int) -> Iterator[Photons]:
+    """The photons of the three pulses."""
     length = np.sqrt(film["diffusivity"] * film["lifetime"])
     cells = int(np.ceil(2 * (6 * film["width"] + 8 * length) / (0.4 * film["width"])))
     grid = Grid((cells, cells), 0.4 * film["width"])
     traps = Traps(*(film[name] for name in ("trap_density", "capture", "release", "trap_lifetime")))
     medium = Medium(film["diffusivity"], film["lifetime"], traps=traps)
-    sides = (np.arange(SIDE + 1) - SIDE / 2) * PIXEL
-    edges = np.arange(0.0, WINDOW + BIN / 2, BIN)
-    images, decays, densities = [], [], [film["low"], film["middle"], film["high"]]
-    for number, density in enumerate(densities):
+    for number, density in enumerate(film[name] for name in ("low", "middle", "high")):
         total = 2 * np.pi * film["width"] ** 2 * density
         spot = Spot(fwhm=FWHM * film["width"])  # exact: walkers that start evenly in cells make it 0.7 % wider
         seen = walk(medium, spot, grid, excitons=WALKERS, seed=1000 * seed + number, total=total, max_time=WINDOW)
-        free = seen.trap < 0
-        x, y = (a[free] + PSF * random.standard_normal(int(free.sum())) for a in (seen.x, seen.y))
-        split = random.random(x.size) < 0.5  # to the camera or to the counter
+        x, y, time, trap = (np.asarray(a) for a in (seen.x, seen.y, seen.time, seen.trap))
+        yield Photons(density, x, y, time, trap >= 0)
+
+
+def counted(photons: Photons, number: int, random: np.random.Generator) -> Decay:
+    """What the counter sees of them."""
+    edges = np.arange(0.0, WINDOW + BIN / 2, BIN)
+    counts = np.histogram(photons.time, edges)[0] + random.poisson(0.5, edges.size - 1)
+    return Decay((edges[1:] + edges[:-1]) / 2, counts, file=f"decay_{number}")
+
+
+def images_and_decays(film: dict[str, float], seed: int) -> FluenceSeries:
+    """Free excitons' photons, each to the camera or to the counter."""
+    random, sides = np.random.default_rng([32, seed]), (np.arange(SIDE + 1) - SIDE / 2) * PIXEL
+    images, decays, densities = [], [], []
+    for number, photons in enumerate(walked(film, seed)):
+        free = photons.of(~photons.trapped)
+        x, y = (a + PSF * random.standard_normal(a.size) for a in (free.x, free.y))
+        split = random.random(x.size) < 0.5
         image = np.histogram2d(y[split], x[split], (sides, sides))[0] + random.poisson(0.1, (SIDE, SIDE))
-        counts = np.histogram(seen.time[free][~split], edges)[0] + random.poisson(0.5, edges.size - 1)
-        camera = Camera(gain_known=True, saturation=np.inf)
-        images.append(Image(image, pixel_size=PIXEL, camera=camera, file=f"spot_{number}"))
-        decays.append(Decay((edges[1:] + edges[:-1]) / 2, counts, file=f"decay_{number}"))
+        images.append(Image(image, pixel_size=PIXEL, camera=CAMERA, file=f"spot_{number}"))
+        decays.append(counted(free.of(~split), number, random))
+        densities.append(photons.density)
     return FluenceSeries(images=images, image_densities=densities, decays=decays, decay_densities=densities,
                          exposure=WINDOW, scale="free")  # fmt: skip
 
 
-def run_film(seed: int) -> dict:
+def movies(film: dict[str, float], seed: int) -> FluenceSeries:
+    """Free excitons' photons, all to a gated camera."""
+    random, sides = np.random.default_rng([33, seed]), (np.arange(SIDE + 1) - SIDE / 2) * PIXEL
+    ends = np.minimum(np.append(film["lifetime"] * np.array(GATES), WINDOW), WINDOW)
+    ends = np.unique(ends)
+    found, densities = [], []
+    for number, photons in enumerate(walked(film, seed)):
+        free = photons.of(~photons.trapped)
+        x, y = (a + PSF * random.standard_normal(a.size) for a in (free.x, free.y))
+        counts = np.histogramdd((free.time, y, x), (ends, sides, sides))[0]
+        counts += random.poisson(0.02, counts.shape)
+        images = [Image(one, pixel_size=PIXEL, camera=CAMERA, file=f"movie_{number}", frame=i)
+                  for i, one in enumerate(counts)]  # fmt: skip
+        found.append(Frames(images, np.stack([ends[:-1], ends[1:]], axis=1)))
+        densities.append(photons.density)
+    return FluenceSeries(frames=found, frames_densities=densities, scale="free")
+
+
+def spectra_and_decays(film: dict[str, float], seed: int) -> FluenceSeries:
+    """Half of the photons, those of traps too, to a spectrometer that looks at every place; the rest to the counter."""
+    random, places = np.random.default_rng([34, seed]), (np.arange(CELLS) - CELLS // 2) * CELL
+    sides = (np.arange(CELLS + 1) - CELLS / 2) * CELL
+    maps, decays, densities = [], [], []
+    for number, photons in enumerate(walked(film, seed)):
+        split = random.random(photons.x.size) < 0.5
+        seen, rest = photons.of(split), photons.of(~split)
+        x, y = (a + PSF * random.standard_normal(a.size) for a in (seen.x, seen.y))
+        centre, width = (np.where(seen.trapped, BANDS[f"trap_band_{a}"], BANDS[b])
+                         for a, b in (("centre", "band_centre"), ("width", "linewidth")))  # fmt: skip
+        energy = centre + width * random.standard_normal(centre.size)
+        counts = np.histogramdd((y, x, energy), (sides, sides, COLOURS))[0]
+        counts += random.poisson(0.01, counts.shape)
+        maps.append(SpectralMap(counts=counts, x=places, y=places, edges=COLOURS, step=CELL, slit=CELL,
+                                file=f"map_{number}"))  # fmt: skip
+        decays.append(counted(rest.of(~rest.trapped), number, random))
+        densities.append(photons.density)
+    return FluenceSeries(spectral_maps=maps, map_densities=densities, decays=decays, decay_densities=densities,
+                         exposure=WINDOW, scale="free")  # fmt: skip
+
+
+KINDS: dict[str, Callable[[dict[str, float], int], FluenceSeries]] = {
+    "images and decays": images_and_decays,
+    "movies": movies,
+    "spectra and decays": spectra_and_decays,
+}
+
+
+def truth_of(kind: str, film: dict[str, float]) -> dict[str, float]:
+    """What is fitted, and is known of a film; every exciton that recombines gives a photon, wherever it is."""
+    bands = {**BANDS, "trap_brightness": film["lifetime"] / film["trap_lifetime"]}
+    return {name: film[name] for name in NAMES} | (bands if kind == "spectra and decays" else {})
+
+
+def run_film(kind: str, seed: int) -> dict:
     """Walk, fit, and compare with the truth."""
     film = draw_film(seed)
-    series = shoot(film, seed)
-    found = Experiment(
-        series=series, model="saturable traps", laser_fwhm=FWHM * film["width"], psf_fwhm=FWHM * PSF
-    ).fit()
-    values = {name: found.parameters[name] for name in NAMES}
-    pulls = {name: _pull(entry, film[name]) for name, entry in values.items()}
+    series, truth = KINDS[kind](film, seed), truth_of(kind, film)
+    optics = {"laser_fwhm": FWHM * film["width"], "psf_fwhm": FWHM * PSF}
+    if series.spectral_maps:
+        optics["collection_fwhm"] = FWHM * PSF
+    found = Experiment(series=series, model="saturable traps", **optics).fit()
+    values = {name: found.parameters[name] for name in truth if name in found.parameters}
+    pulls = {name: _pull(values[name], truth[name]) if name in values else None for name in truth}
     return {
         "truth": film,
         "status": found.status,
@@ -113,7 +202,7 @@ def _pull(entry: Estimate, truth: float) -> float | None:
 def summarise(films: list[dict]) -> dict:
     """Per parameter: how many films have an error, the pulls' root mean square, and the largest."""
     found = {}
-    for name in NAMES:
+    for name in films[0]["pulls"]:
         pulls = np.array([film["pulls"][name] for film in films if film["pulls"][name] is not None])
         found[name] = {
             "films": len(pulls),
@@ -125,21 +214,16 @@ def summarise(films: list[dict]) -> dict:
 
 def _say(case: int, film: dict) -> None:
     told = "  ".join(f"{name} {'–' if pull is None else f'{pull:+.2f}'}" for name, pull in film["pulls"].items())
-    print(f"{case:3d}  {film['status']:9s} z {film['z']:+.2f}  {told}", flush=True)
+    print(f"{case:3d}  {film['status']:9s} {film['seconds']:6.1f} s  z {film['z']:+.2f}  {told}", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--films", nargs=2, type=int, default=(0, FILMS), metavar=("FROM", "TO"))
-    given = parser.parse_args()
-    start()
+def run_kind(kind: str) -> dict:
     sources = fingerprint(*SOURCES)
-    films = run_cases("powers", sources, range(*given.films), run_film, _say)
+    films = run_cases(f"powers-{kind.replace(' ', '-')}", sources, range(FILMS), partial(run_film, kind), _say)
     summary = summarise(films)
-    print(json.dumps(summary, indent=1))
-    if len(films) == FILMS:
-        write_json(RESULT, {"sources": sources, "environment": environment(), "summary": summary, "films": films})
+    print(json.dumps(summary, indent=1), flush=True)
+    return {"sources": sources, "environment": environment(), "summary": summary, "films": films}
 
 
 if __name__ == "__main__":
-    main()
+    run_kinds(__doc__, list(KINDS), run_kind, RESULT)

@@ -214,7 +214,7 @@ def _picture(shot: Shot, picture: Picture, expected: np.ndarray, fit: SeriesFit)
         parameters=_told_of(shot) | centre,
         pixel_size=first.spacing,
         window=window(first),
-        mask=found.mask.all(0),
+        mask=np.asarray(found.mask).all(0),
         **shown,
     )
 

@@ -60,9 +60,10 @@ def fit_series(series: FluenceSeries, model: str, constraints: Constraints, told
     """
     pulses = Pulses(series, model, constraints, told)
     problem = without_band(pulses)
-    found = [problem.fit(start, tolerance=1e-1, max_steps=40) for start in starts(pulses)]
+    begun = starts(pulses)
+    found = [problem.fit(start, tolerance=1e-1, max_steps=40) for start in begun]
     best = problem.fit(min(found, key=lambda one: one.objective).parameters)
-    return _result(pulses, *with_band(pulses, best))
+    return _result(pulses, *with_band(pulses, best, begun[0]))
 
 
 def _result(pulses: Pulses, best: Optimum, problem: Problem) -> SeriesFit:

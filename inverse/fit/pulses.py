@@ -255,12 +255,12 @@ class Pulses:
         """The limits of a number of the spectra's bands, in the fit's own numbers."""
         edges = np.concatenate([one.map.edges for one in self.scanned])
         low, high = float(edges.min()), float(edges.max())
-        centre, width, _ = self.scanned[0].band
+        width = float(np.median([one.band[1] for one in self.scanned]))
         natural = {
             "linewidth": (1e-2 * width, 5 * width),
             "lorentzian": (WINGLESS * width, 5 * width),
             "band_centre": (2 * low - high, 2 * high - low),
-            "trap_band_centre": (2 * low - high, centre - width),
+            "trap_band_centre": (2 * low - high, 2 * high - low),
             "trap_band_width": (0.1 * width, high - low),
             "trap_brightness": (0.0, np.inf),
         }
@@ -268,15 +268,14 @@ class Pulses:
 
     def sharing(self, background: str) -> list[Reading]:
         """The measurements of which this is the background."""
-        found = [one.reading for one in self.taken if self.ground(one) == background]
-        spectra = [(ground_name(self.layout, "spectra", one.pulse), one.reading) for one in self.scanned]
-        found += [reading for name, reading in spectra if name == background]
-        decays = enumerate(self.decays)
-        return found + [one for k, one in decays if one and ground_name(self.layout, "decay", k) == background]
+        found = [(one.picture.what, one.picture.pulse, one.reading) for one in self.taken]
+        found += [("spectra", one.pulse, one.reading) for one in self.scanned]
+        found += [("decay", k, one) for k, one in enumerate(self.decays) if one is not None]
+        return [one for what, k, one in found if self.ground(what, k) == background]
 
-    def ground(self, taken: Taken) -> str:
-        """The name of the background of pictures."""
-        return ground_name(self.layout, taken.picture.what, taken.picture.pulse)
+    def ground(self, what: str, pulse: int) -> str:
+        """The name of a background."""
+        return ground_name(self.layout, what, pulse)
 
     def _known(self, name: str, number: str) -> tuple[float, float]:
         """(value, relative error) of what was told."""

@@ -53,13 +53,14 @@ def cell_image(
     into, where = _cosines(count)
     field = jnp.einsum("...m,pm->...p", modes, jnp.asarray(into, modes.dtype))[..., where]
     waves = jnp.asarray(np.pi * np.arange(count) / flat_zeros(count)[-1], wavenumbers.dtype) * wavenumbers[-1]
-    rows, columns = (_profile(waves, *sides, at, blur) for sides, at in ((y_sides, centre[1]), (x_sides, centre[0])))
+    rows = _profile(waves, y_sides[0] - centre[1], y_sides[1] - centre[1], blur)
+    columns = _profile(waves, x_sides[0] - centre[0], x_sides[1] - centre[0], blur)
     return jnp.einsum("by,...bx->...yx", rows, jnp.einsum("...ba,ax->...bx", field, columns))
 
 
-def _profile(waves: Float[Array, " waves"], low, high, centre, blur) -> Float[Array, "waves n"]:
+def _profile(waves: Float[Array, " waves"], low, high, blur) -> Float[Array, "waves n"]:
     """∫ cos(k x) dx, blurred, over every cell of one axis."""
-    middle, size = (low + high) / 2 - centre, high - low
+    middle, size = (low + high) / 2, high - low
     kept = jnp.exp(-0.5 * (waves * blur) ** 2)
     pixels = size[None, :] * jnp.sinc(waves[:, None] * (size / (2 * np.pi))[None, :])
     return kept[:, None] * pixels * jnp.cos(waves[:, None] * middle[None, :])

@@ -133,12 +133,13 @@ def run_of_picture(layout: Layout, picture: Picture) -> tuple[Run, Float[np.ndar
 
     A decay of the same window serves an image, too.
     """
-    if len(picture.gates) > 1:
+    gate, *more = picture.gates
+    if more:
         ends = np.unique(picture.gates)
         early, late = np.asarray(picture.gates).T[..., None]
         held = (early <= ends[None, :-1]) & (ends[None, 1:] <= late)
         return Run(tuple(ends.tolist()), frames=True), held.astype(float)
-    (gate,), own = picture.gates, layout.decays[picture.pulse]
+    own = layout.decays[picture.pulse]
     run = None if own is None else run_of(layout, own)[0]
     same = run is not None and run.edges[0] == gate[0] and abs(run.edges[-1] / gate[1] - 1) < 1e-9
     return (run if run is not None and same else Run(gate)), None

@@ -1,22 +1,31 @@
 """The light of traps in spectra at several powers: where its band is looked for, and whether it is worth it.
 
 Its share of the light follows the traps that are filled at each power, so that three numbers serve all maps: the
-band's place and width, and how bright a trapped exciton is beside a free one.
+band's place and width, and how bright a trapped exciton is beside a free one. Either band may be the brighter. With the
+light F_k and T_k that free and trapped excitons of a film give after each pulse, the spectra of all places together are
+
+    s_k(E) = a F_k ℓ(E) + b T_k ℓ′(E) + g_k
+
+and pairs of bands on a lattice are held against them, a, b and g_k by least squares.
 """
 
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from excidiff.inverse.fit.layout import TRAP_BAND
+from excidiff.inverse.fit.layout import TRAP_BAND, scale_name
+from excidiff.inverse.fit.lines import line
 from excidiff.inverse.fit.optimise import Optimum
 from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.pulses import Pulses
-from excidiff.inverse.fit.spectralsearch import BELOW, WORTH
+from excidiff.inverse.fit.spectralsearch import WORTH
 
-WIDER = (1.0, 1.8)  # times the width of the band of free excitons, there
+PLACES = 24  # of a band, spread over the spectrum
+WIDTHS = (0.4, 0.65, 1.0, 1.6)  # of a band, over that of the light of both
+TRIED = 3  # pairs of bands that are fitted
 
 
 def without_band(pulses: Pulses) -> Problem:
@@ -25,39 +34,84 @@ def without_band(pulses: Pulses) -> Problem:
     return replace(pulses.problem, knowledge=pulses.knowledge._replace(free=free))
 
 
-def with_band(pulses: Pulses, before: Optimum) -> tuple[Optimum, Problem]:
-    """The fit with the light of traps if that is worth it, else that `before`, which has none; and what it solves."""
+def with_band(pulses: Pulses, before: Optimum, start: np.ndarray) -> tuple[Optimum, Problem]:
+    """The fit with the light of traps if that is worth it, else that `before`, which has none; and what it solves.
+
+    Its film is that of the fit before, or that of the `start`, which the spectra had no part in.
+    """
     plain = without_band(pulses)
     if "trap_brightness" not in pulses.names:
         return before, plain
-    at = {name: pulses.names.index(name) for name in (*TRAP_BAND, "band_centre", "linewidth")}
-    centre, width = before.parameters[at["band_centre"]], np.exp(before.parameters[at["linewidth"]])
-    lowest = min(float(one.map.edges.min()) for one in pulses.scanned)
-    tried = []
-    for below, wider in product(BELOW, WIDER):
-        if centre - below * width < lowest:
-            continue
-        start = before.parameters.copy()
-        start[at["trap_band_centre"]], start[at["trap_band_width"]] = centre - below * width, np.log(wider * width)
-        tried.append(_brightened(pulses, start, at["trap_brightness"]))
+    tried = [pair for film in (before.parameters, start) for pair in _pairs(pulses, film)]
+    tried = [one for _, one in sorted(tried, key=lambda pair: pair[0])[:TRIED]]
     if not tried:
         return before, plain
-    start = min(tried, key=lambda one: one[1])[0]
-    found = pulses.problem.fit(start)
-    good = found.objective < before.objective - WORTH and found.parameters[at["trap_brightness"]] > 0
+    rough = [pulses.problem.fit(one, tolerance=1e-1, max_steps=40) for one in tried]
+    found = pulses.problem.fit(min(rough, key=lambda one: one.objective).parameters)
+    good = found.objective < before.objective - WORTH and found.parameters[pulses.names.index("trap_brightness")] > 0
     return (found, pulses.problem) if good else (before, plain)
 
 
-def _brightened(pulses: Pulses, start: np.ndarray, at: int) -> tuple[np.ndarray, float]:
-    """The start with the brightness of traps that suits it best, and the χ² that is left."""
-    model, counts = jax.jit(pulses.problem.model), pulses.problem.counts
-    dark, lit = start.copy(), start.copy()
-    dark[at], lit[at] = 0.0, 1.0
-    mean = np.asarray(model(dark, pulses.instruments)[0])
-    shape = np.asarray(model(lit, pulses.instruments)[0]) - mean
-    law = np.asarray(counts.excess) * np.maximum(mean, 0.0) + np.asarray(counts.floor) + 1e-12
-    weight = np.asarray(counts.used) / law
-    away = np.asarray(counts.photons) - mean
-    size = max(float((weight * shape * away).sum() / max((weight * shape**2).sum(), 1e-300)), 0.0)
-    start[at] = size
-    return start, float((weight * (away - size * shape) ** 2).sum())
+def _pairs(pulses: Pulses, film: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """(χ² of the spectra of all places, start with these bands) of the pairs that suit a film best."""
+    free, trapped = _light(pulses, film)
+    widths = np.outer(WIDTHS, np.median([one.band[1] for one in pulses.scanned])).ravel()
+    ends = [(one.map.edges.min(), one.map.edges.max()) for one in pulses.scanned]
+    places = np.linspace(max(low for low, _ in ends), min(high for _, high in ends), PLACES + 2)[1:-1]
+    # columns and data with unit errors, the background of each map projected out
+    lines, rest = [], []
+    for one in pulses.scanned:
+        counts, errors = one.map.counts.sum((0, 1)), one.map.uncertainty
+        weight = 1 / np.sqrt(counts + 1.0 if errors is None else (errors**2).sum((0, 1)))
+        ground = weight / np.linalg.norm(weight)
+        shapes = np.stack([np.asarray(line(jnp.asarray(places), jnp.asarray(width), jnp.asarray(one.map.edges)))
+                           for width in widths]) * weight  # fmt: skip
+        lines.append(shapes - (shapes @ ground)[..., None] * ground)
+        rest.append(counts * weight - (counts * weight @ ground) * ground)
+    data, bands = np.concatenate(rest), [np.concatenate(parts, axis=-1) for parts in (
+        [light * shapes for light, shapes in zip(of, lines, strict=True)] for of in (free, trapped))]  # fmt: skip
+    found = []
+    for (i, width), (j, other) in product(enumerate(widths), repeat=2):
+        for k, centre in enumerate(places):
+            below = np.flatnonzero(places < centre - width)
+            own, dark = bands[0][i, k], bands[1][j, below]
+            aa, bb, ab = own @ own, (dark**2).sum(1), dark @ own
+            ay, by = own @ data, dark @ data
+            det = np.maximum(aa * bb - ab**2, 1e-300)
+            a, b = (bb * ay - ab * by) / det, (aa * by - ab * ay) / det
+            left = np.where((a > 0) & (b > 0), data @ data - a * ay - b * by, np.inf)
+            if left.size and np.isfinite(left.min()):
+                at = int(np.argmin(left))
+                own = {"band_centre": centre, "linewidth": np.log(width), "trap_band_centre": places[below[at]],
+                       "trap_band_width": np.log(other), "trap_brightness": b[at] / a[at]}  # fmt: skip
+                found.append((float(left[at]), own, float(np.log(a[at]))))
+    best = sorted(found, key=lambda one: one[0])[:TRIED]
+    return [(left, _placed(pulses, film, own, brighter)) for left, own, brighter in best]
+
+
+def _light(pulses: Pulses, film: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All photons of each map of spectra that free excitons give at these numbers, and trapped ones as bright as they
+    are."""
+    bright, model = pulses.names.index("trap_brightness"), jax.jit(pulses.problem.model)
+    first = sum(one.reading.values.size for one in pulses.taken)
+    ends = first + np.cumsum([0] + [one.reading.values.size for one in pulses.scanned])
+    whole = film.copy()
+    whole[pulses.names.index("linewidth")] = np.log(pulses.scanned[0].band[1])
+    for one in pulses.scanned:
+        whole[pulses.names.index(pulses.ground("spectra", one.pulse))] = 0.0
+    totals = []
+    for brightness in (0.0, 1.0):
+        whole[bright] = brightness
+        expected = np.asarray(model(whole, pulses.instruments)[0]).ravel()
+        totals.append(np.array([expected[a:b].sum() for a, b in pairwise(ends)]))
+    return totals[0], totals[1] - totals[0]
+
+
+def _placed(pulses: Pulses, film: np.ndarray, own: dict[str, float], brighter: float) -> np.ndarray:
+    """A film's numbers with these bands and scales."""
+    start = film.copy()
+    for name, value in own.items():
+        start[pulses.names.index(name)] = value
+    for name in {scale_name(pulses.layout, "spectra", one.pulse) for one in pulses.scanned}:
+        start[pulses.names.index(name)] += brighter
+    return start

@@ -14,7 +14,7 @@ from jaxtyping import Float64
 
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import Shot
-from excidiff.inverse.fit.layout import CENTRES, FILMS, Instruments, Layout, ground_name, scale_name
+from excidiff.inverse.fit.layout import CENTRES, FILMS, Instruments, Layout, scale_name
 from excidiff.inverse.fit.parameters import kind
 from excidiff.inverse.fit.pulses import RANGES, Pulses, arrival, rise
 from excidiff.inverse.fit.shots import Run, light_of, run_of, run_of_picture, series_model
@@ -173,7 +173,7 @@ def _ground(pulses: Pulses, name: str, shot: Shot | None) -> float:
         return min(float(np.quantile(one.decay.counts, 0.02)) for one in shots if one.decay is not None)
     if name.startswith("spectra"):
         return min(one.band[2] for one in pulses.scanned if shot is None or pulses.shots[one.pulse] is shot)
-    shared = [one for one in pulses.taken if pulses.ground(one) == name]
+    shared = [one for one in pulses.taken if pulses.ground(one.picture.what, one.picture.pulse) == name]
     return min(one.spot.background / len(one.images) for one in shared)
 
 
@@ -199,7 +199,7 @@ def _lit(pulses: Pulses, start: np.ndarray) -> np.ndarray:
     counted: dict[str, float] = {}
     for (what, pulse, reading, least), part in zip(seen, parts, strict=False):
         name = scale_name(pulses.layout, what, pulse)
-        ground = start[pulses.names.index(ground_name(pulses.layout, what, pulse))] * reading.values.size
+        ground = start[pulses.names.index(pulses.ground(what, pulse))] * reading.values.size
         light[name] = light.get(name, 0.0) + float(part.sum()) - ground
         counted[name] = counted.get(name, 0.0) + max(float(reading.values.sum()) - ground, least)
     for name, whole in light.items():
