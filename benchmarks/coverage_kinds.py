@@ -22,6 +22,7 @@ from benchmarks.photons import count_spectra, relax
 from benchmarks.provenance import RESULTS, environment
 from benchmarks.study import fingerprint, pull, rounded, run_cases, write_beside
 from excidiff.inverse import Camera, Decay, Experiment, Image, Response, SpectralMap
+from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.machine import start
 from excidiff.solver.source import FWHM
 
@@ -33,6 +34,7 @@ PIXEL, SIDE, BACKGROUND = 0.08, 40, 0.5  # µm, pixels, photons per pixel or bin
 GATES = np.arange(0.0, 8.1, 1.0)  # ns
 PERIOD, BIN, JITTER = 25.0, 0.05, 0.1  # ns
 ATTEMPTS, DISORDER, LINE, CENTRE, THERMAL = 3.0, 16.0, 22.0, 2400.0, 25.4213  # attempts in a lifetime; meV
+CAUGHT, RELEASE, HELD = 0.3, 0.05, 15.0  # 1/ns, 1/ns, ns, of traps that never fill
 ERROR = 0.02  # relative, of a laser's width that is given
 FILM = {"diffusion_length": LENGTH, "lifetime": LIFETIME, "diffusivity": LENGTH**2 / LIFETIME}
 
@@ -81,6 +83,36 @@ def spectral_map(random: Random, photons: float) -> SpectralMap:
     return count_spectra(random, x, light, slit, step=0.1, reach=1.2, background=0.2)
 
 
+def series(random: Random, photons: float) -> FluenceSeries:
+    """Images and decays after pulses of two powers: each exciton walks, is caught and set free until it dies."""
+    images, decays, edges = [], [], np.arange(0.0, 60.1, 0.3)
+    for number in range(2):
+        time, place = caught(random, photons)
+        seen = random.random(time.size) < 0.5
+        images.append(pictured(random, place[:, seen], f"spot_{number}"))
+        counts = np.histogram(time[~seen], edges)[0] + random.poisson(BACKGROUND, edges.size - 1)
+        decays.append(Decay((edges[1:] + edges[:-1]) / 2, counts, file=f"decay_{number}"))
+    densities = (100.0, 1000.0)
+    return FluenceSeries(images=images, image_densities=densities, decays=decays, decay_densities=densities,
+                         scale="free")  # fmt: skip
+
+
+def caught(random: Random, excitons: float) -> tuple[np.ndarray, np.ndarray]:
+    """(when, where) photons came, (N,) in ns and (2, N) in µm: of excitons that died while free."""
+    time = np.zeros(random.poisson(excitons))
+    place, found = WIDTH * random.standard_normal((2, time.size)), []
+    diffusivity, ending, leaving = LENGTH**2 / LIFETIME, 1 / LIFETIME + CAUGHT, RELEASE + 1 / HELD
+    while time.size:
+        step = random.exponential(1 / ending, time.size)
+        time, place = time + step, place + np.sqrt(2 * diffusivity * step) * random.standard_normal(place.shape)
+        shone = random.random(time.size) < 1 / LIFETIME / ending
+        found.append(np.vstack([time[shone], place[:, shone]]))
+        free = ~shone & (random.random(time.size) < RELEASE / leaving)
+        time, place = time[free] + random.exponential(1 / leaving, int(free.sum())), place[:, free]
+    photons = np.concatenate(found, axis=1)
+    return photons[0], photons[1:]
+
+
 def given_width(random: Random) -> tuple[float, float]:
     """The laser's FWHM as a person has measured it, with its error, µm."""
     told = FWHM * WIDTH
@@ -106,6 +138,15 @@ KINDS: dict[str, tuple[Callable[[Random], dict[str, Any]], dict[str, float]]] = 
     "image and decay": (
         lambda r: {"images": [image(r, 3e4)], "laser": image(r, 1e5, 0.0, "laser"), "decay": decay(r, 3e4)},
         FILM,
+    ),
+    "fluence series": (
+        lambda r: {
+            "series": series(r, 1e5),
+            "laser_fwhm": given_width(r),
+            "model": "traps",
+            "fixed": {"release": RELEASE},
+        },
+        {"diffusivity": LENGTH**2 / LIFETIME, "lifetime": LIFETIME, "trapping_rate": CAUGHT, "trap_lifetime": HELD},
     ),
 }
 """By name: random numbers → what an `Experiment` is given, and the truth."""

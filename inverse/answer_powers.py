@@ -1,6 +1,7 @@
 """The answer to a fluence series: which model of the film its powers ask for, its numbers, and what stays open."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import log
 from typing import Any
 
@@ -112,17 +113,21 @@ def answer_series(
     optics: Optics | None,
     settings: dict[str, Any],
     unreadable: Sequence[tuple[int, str, str]] = (),
+    collection: Given | None = None,
 ) -> FitResult:
-    """The result of a fluence series; `unreadable`: (place, file, reason) of images that are not in it."""
+    """The result of a fluence series; `unreadable`: (place, file, reason) of images that are not in it; collection: the
+    FWHM of what the spectrometer sees at once."""
     measurements = list(found.measurements)
     for place, name, reason in sorted(unreadable):
         measurements.insert(place, failed(name, reason))
     told = {name: reason.removeprefix(f"{name}: ") for _, name, reason in sorted(unreadable)}
     left_out = [f"{name} is not in the fit: {reason}." for name, reason in told.items()]
     parameters = dict(found.parameters)
+    if collection is not None:
+        parameters["collection_fwhm"] = width_estimate(collection, "given")
     if optics is not None:
         parameters["laser_fwhm"] = width_estimate(optics.source, "fitted" if optics.laser else "given")
-        if optics.psf is not None:
+        if optics.psf is not None and found.fit.pictures:
             parameters["psf_fwhm"] = width_estimate(optics.psf, "fitted" if optics.psf_image else "given")
     laser = None if optics is None or optics.laser is None else laser_measurement(optics.laser, optics)
     scale = SCALES[found.series.scale]
@@ -131,7 +136,7 @@ def answer_series(
         status="converged" if found.accepted and not unreadable else "partial",
         model=f"uniform film, {_laser(found.series)} of {len(found.series.shots)} densities, {WORDS[found.fit.model]}",
         verdicts=(*left_out, *on_powers(found, tried)),
-        warnings=() if optics is None else optics.warnings,
+        warnings=optics.warnings if optics is not None and found.fit.pictures else (),
         parameters=parameters,
         measurements=tuple(measurements),
         goodness=overall_goodness(found.measurements) | ({} if found.made is None else {"sampling": found.made}),
@@ -197,10 +202,28 @@ def on_powers(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[st
             "The lifetime is that of free excitons apart from the traps; the diffusion length is that at low density, "
             "with the traps taking part."
         )
+    said += _on_spectra(found)
     said += _on_responses(found)
     if model == "annihilation":
         said.append("The annihilation, too, rests on the peak densities: it is in inverse proportion to them.")
     return said
+
+
+def _on_spectra(found: MeasuredSeries) -> list[str]:
+    """How much of the light in spectra is of traps, and what follows for all other light."""
+    if not found.series.spectral_maps or "traps" not in found.fit.model:
+        return []
+    if not found.fit.banded:
+        return ["The spectra show no band of traps beside that of free excitons."]
+    shares = [entry.parameters["trap_band_share"] for entry in found.measurements if entry.kind == "spectral_map"]
+    ends = [in_words(replace(one, value=100 * (one.value or 0.0), stderr=100 * (one.stderr or 0.0), unit="%"))
+            for one in (shares[0], shares[-1])]  # fmt: skip
+    told = f"{ends[0]} of the light after the weakest pulse and {ends[1]} after the strongest" if len(shares) > 1 else (
+        f"{ends[0]} of the light")  # fmt: skip
+    said = f"In the spectra {told} is of traps."
+    if found.fit.pictures or found.fit.decays:
+        said += " Images, frames and decays are taken as light of free excitons: a filter should keep the traps' out."
+    return [said]
 
 
 def _on_responses(found: MeasuredSeries) -> list[str]:

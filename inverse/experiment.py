@@ -213,7 +213,8 @@ class Experiment:
             found, tried = self.measured_series(self.model)
             found = draw_series(found, self.intervals, progress)
             optics = None if self.series.uniform else self.optics()
-            return finished(answer_series(found, tried, optics, self.settings(), self.unreadable))
+            collection = given_number(self.collection_fwhm, "collection_fwhm")
+            return finished(answer_series(found, tried, optics, self.settings(), self.unreadable, collection))
         alone = not self.images and self.spectral_map is None
         decays = measure_decays(self.decays, self._components(), progress if alone else None)
         decays, told = draw_decays(decays, self.intervals, progress if alone else None)

@@ -252,7 +252,7 @@ def test_points_are_spread_evenly():
         ({"scale": "both"}, "choose one of shared, kind, free"),
         ({"exposure": -1.0}, "positive time"),
         ({"uniform": True}, "even light"),
-        ({"images": (), "image_densities": (), "decays": (), "decay_densities": ()}, "needs images, frames or decays"),
+        ({"images": (), "image_densities": (), "decays": (), "decay_densities": ()}, "decays or spectral maps"),
     ],
 )
 def test_impossible_series_are_refused(series, change, said):
@@ -302,8 +302,8 @@ def test_what_a_series_cannot_see_is_refused_before_any_computing(series):
     [
         ({"images": ("a.tif",), "image_density": ("5 /um^2",), "background": "3"}, "--background"),
         ({"images": ("a.tif",), "image_density": ("5 /um^2",), "noise": "gaussian"}, "--noise"),
-        ({"spectral_map": "map.csv", "background": "3"}, "--background"),
-        ({"spectral_map": "map.csv", "gain": "3"}, "--gain"),
+        ({"spectral_map": ("map.csv",), "background": "3"}, "--background"),
+        ({"spectral_map": ("map.csv",), "gain": "3"}, "--gain"),
     ],
 )
 def test_options_without_a_use_are_refused(given, useless):

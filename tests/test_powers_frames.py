@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tifffile
 
 from benchmarks.photons import FWHM
 from excidiff.inverse import Experiment, Image, InputError
@@ -14,6 +15,10 @@ from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.files.frames import Frames
 from excidiff.inverse.fit.layout import Instruments, Layout, Picture, Pixels, names_of
 from excidiff.inverse.fit.shots import series_model
+from excidiff.inverse.job import build, command
+from excidiff.inverse.options import check_options
+from excidiff.inverse.protocol import read_protocol
+from excidiff.inverse.settings import LISTS, FitSettings
 
 OPTIMISED = True
 
@@ -130,6 +135,45 @@ def test_movies_alone_tell_the_film(series):
 def test_impossible_movies_are_refused(series, change, said):
     with pytest.raises(InputError, match=said):
         replace(series, **change)
+
+
+def test_movies_from_files(series, tmp_path, monkeypatch):
+    """The experiment's file and the options name the same: gates by the frame's time, a density for each movie."""
+    monkeypatch.chdir(tmp_path)
+    lines = ["[excitation]", 'laser_fwhm = "300 nm"', "[optics]", 'pixel_size = "100 nm"', "[camera]", "gain = 1"]
+    for k, movie in enumerate(series.frames):
+        tifffile.imwrite(f"movie_{k}.tif", np.stack([image.counts for image in movie.images]).astype(np.uint16))
+        lines += ["[[frames]]", f'file = "movie_{k}.tif"', 'frame_time = "2 ns"', f'peak_density = "{PEAKS[k]} /um^2"']
+    (tmp_path / "film.toml").write_text("\n".join(lines) + "\n")
+    asked = build(read_protocol([str(tmp_path / "film.toml")], {}, dict.fromkeys(LISTS, ()))).series
+    densities, files = tuple(f"{peak} /um^2" for peak in PEAKS), tuple(f"movie_{k}.tif" for k in range(3))
+    settings = FitSettings(frames=files, frame_time="2 ns", pixel_size="100 nm", frames_density=densities, gain="1",
+                           laser_fwhm="300 nm")  # fmt: skip
+    check_options(settings)
+    for read in (asked, build(settings).series):
+        assert [density for density, _ in read.frames_densities] == list(PEAKS)
+        for movie, old in zip(read.frames, series.frames, strict=True):
+            np.testing.assert_allclose(movie.gates, 2.0 * np.stack([np.arange(6), np.arange(1, 7)], axis=1))
+            np.testing.assert_array_equal(movie.images[2].counts, old.images[2].counts)
+    assert dict(settings.paths()) == {"frames": "movie_2.tif"}
+    assert '--frames-density "' not in command(settings)
+    assert command(settings).count("--frames-density") == command(settings).count("--frames ") == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"frames_density": ("1 /um^2",)}, "2 movies with 1 peak densities; give --frames-density for each"),
+        ({}, "--frames is given 2 times: several are of pulses of several powers"),
+        ({"frames_density": ("1 /um^2", "2 /um^2"), "frame_time": None}, "--frame-time"),
+        ({"frames": ("a.tif", "a.tif"), "frames_density": ("1 /um^2", "2 /um^2")}, "this frames is given twice"),
+        ({"frames_density": ("1 /um^2", "2 /um^2"), "temperature": "300 K"}, "--temperature given"),
+    ],
+)
+def test_options_of_movies_that_do_not_fit(given, said):
+    two = {"frames": ("a.tif", "b.tif"), "frame_time": "2 ns", "laser_fwhm": "300 nm", **given}
+    with pytest.raises(InputError, match=said):
+        check_options(FitSettings(**two))
 
 
 def test_gates_must_fit(series):

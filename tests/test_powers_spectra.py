@@ -1,5 +1,6 @@
 """Maps of spectra in a fluence series: their derivatives, the band of traps that fills, and files of all kinds."""
 
+import json
 from dataclasses import replace
 
 import jax
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.photons import FWHM
-from excidiff.inverse import Decay, Experiment, InputError
+from excidiff.inverse import Decay, Experiment, FitResult, InputError
+from excidiff.inverse.cli import main
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.layout import Cells, Instruments, Layout, names_of
@@ -136,6 +138,34 @@ def test_spectra_of_a_film_without_traps_have_one_band(series):
     assert not [name for name in found.parameters if name.startswith("trap")]
     for name, value in {"diffusivity": 0.02, "linewidth": 22.0, "band_centre": 2360.0}.items():
         assert abs(found.parameters[name].value - value) < 3.5 * found.parameters[name].stderr, name
+
+
+@pytest.mark.gate
+def test_spectra_from_files_to_a_report(series, tmp_path, monkeypatch):
+    """The file names maps and decays with their densities; page, saved result and a second run hold all of it."""
+    monkeypatch.chdir(tmp_path)
+    lines = ['model = "saturable traps"', "[excitation]", f'laser_fwhm = "{120 * FWHM} nm"', 'exposure = "200 ns"']
+    header = "position_um\\energy_meV," + ",".join(f"{e:.6f}" for e in (COLOURS[1:] + COLOURS[:-1]) / 2)
+    for k, (scan, decay) in enumerate(zip(series.spectral_maps, series.decays, strict=True)):
+        rows = np.column_stack([PLACES, scan.counts[0]])
+        np.savetxt(f"map_{k}.csv", rows, fmt="%g", delimiter=",", header=header, comments="")
+        rows = np.column_stack([decay.time, decay.counts])
+        np.savetxt(f"decay_{k}.csv", rows, fmt="%g", delimiter=",", header="time_ns,counts", comments="")
+        density = f'peak_density = "{PEAKS[k]} /um^2"'
+        lines += ["[[spectral_map]]", f'file = "map_{k}.csv"', f'collection_fwhm = "{90 * FWHM} nm"', 'slit = "100 nm"']
+        lines += [density, "[[decay]]", f'file = "decay_{k}.csv"', density]
+    (tmp_path / "film.toml").write_text("\n".join(lines) + "\n")
+    assert main(["fit", "film.toml", "-o", "out"]) == 0
+    document = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert [entry["kind"] for entry in document["measurements"]] == ["spectral_map"] * 3 + ["decay"] * 3
+    entry = document["parameters"]["trap_brightness"]
+    assert abs(entry["value"] - BAND["trap_brightness"]) < 3.5 * entry["stderr"]
+    assert any("% of the light after the weakest pulse" in sentence for sentence in document["verdicts"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("share of the light") >= 3
+    again = FitResult.load(tmp_path / "out" / "result.nc")
+    assert again.spectral_maps[1].parameters["trap_band_share"].value > 0
+    assert main(["rerun", "out", "-o", "again"]) == 0
 
 
 def test_spectra_alone_hold_nothing_on_time(series):

@@ -51,9 +51,9 @@ class Told(NamedTuple):
 
     width: tuple[float, float] | None = None
     psf: tuple[float, float] | None = None
+    film: Mapping[str, tuple[float, float]] = MappingProxyType({})
     collection: tuple[float, float] | None = None
     line: str = "gaussian"
-    film: Mapping[str, tuple[float, float]] = MappingProxyType({})
 
 
 class Pulses:

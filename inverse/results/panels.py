@@ -10,7 +10,7 @@ from excidiff.inverse.results.spectrum import spectral_figure
 from excidiff.inverse.results.traces import decay_figure
 from excidiff.inverse.results.wording import estimate_in_words, label
 
-VALUES = ("peak_density", "diffusion_length", "lifetime", "laser_image_fwhm", "laser_fwhm")
+VALUES = ("peak_density", "trap_band_share", "diffusion_length", "lifetime", "laser_image_fwhm", "laser_fwhm")
 
 
 def measurement_panels(measurement: Any, laser: Any = None, number: int | None = None) -> str:

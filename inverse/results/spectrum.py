@@ -71,6 +71,10 @@ def _along(axes: Any, measurement: Any, name: str, words: str, *, wavelength: bo
     axes.errorbar(x, series[name], series[f"{name}_error"], fmt="o", ms=2.4, lw=0.8, color=BLACK, label="measured")
     axes.plot(x, series[f"model_{name}"], color=BLUE, lw=1.6, label="model")
     both = np.concatenate([series[name][bright], series[f"model_{name}"]])
+    if not np.isfinite(both).any():
+        axes.set(xlabel="position (µm)", ylabel=words, xlim=(x[0], x[-1]))
+        _nothing(axes)
+        return
     low, high = float(np.nanmin(both)), float(np.nanmax(both))
     room = 0.25 * max(high - low, 0.5)
     axes.set(xlabel="position (µm)", ylabel=words, ylim=(low - room, high + room), xlim=(x[0], x[-1]))
@@ -95,16 +99,25 @@ def _maps(figure: Any, measurement: Any) -> None:
     for number, (title, values, limit) in enumerate(shown):
         row, column = divmod(number, 3)
         axes = figure.add_axes((0.07 + 0.33 * (column + row), 0.55 - 0.46 * row, 0.21, 0.36))
+        axes.set(title=title, xlabel="x (µm)", ylabel="y (µm)", aspect="equal")
+        if not np.isfinite(values).any():
+            _nothing(axes)
+            continue
         if limit is None:
-            low, high = (0.0, float(values.max())) if number == 0 else np.nanquantile(values[bright], (0.02, 0.98))
+            known = values[bright] if bright.any() else values[np.isfinite(values)]
+            low, high = (0.0, float(values.max())) if number == 0 else np.quantile(known, (0.02, 0.98))
             norm, colours = None, "cividis"
         else:
             (colours, norm), low, high = colours_of(-limit, limit), None, None
         drawn = axes.pcolormesh(sides(x), sides(y), values, cmap=colours, norm=norm, vmin=low, vmax=high,
                                 rasterized=True)  # fmt: skip
-        axes.set(title=title, xlabel="x (µm)", ylabel="y (µm)", aspect="equal")
         axes.invert_yaxis()
         figure.colorbar(drawn, ax=axes, fraction=0.046)
+
+
+def _nothing(axes: Any) -> None:
+    """Where no spectrum by itself has a band that stands out, as in maps of few photons."""
+    axes.text(0.5, 0.5, "too dim,\nplace by place", transform=axes.transAxes, ha="center", va="center", color=GREY)
 
 
 def _near_and_far(axes: Any, measurement: Any) -> None:
