@@ -20,6 +20,7 @@ from excidiff.inverse.fit.pulses import Told
 from excidiff.inverse.fit.quality import BAD_FIT
 from excidiff.inverse.fit.shots import trap_share
 from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
+from excidiff.inverse.gates import gate_series
 from excidiff.inverse.measure import window
 from excidiff.inverse.results.result import Estimate, Measurement
 from excidiff.inverse.results.wording import p_in_words
@@ -207,7 +208,12 @@ def _picture(shot: Shot, picture: Picture, expected: np.ndarray, fit: SeriesFit)
         found = replace(found, reason=hint)
     names = (f"{name}_{picture.pulse + 1}" for name in CENTRES[picture.what])
     centre = {axis: estimate(fit, name) for axis, name in zip(CENTRES["image"], names, strict=True)}
-    shown = {name: getattr(found, name).sum(0) for name in ("counts", "model", "variance")}
+    shown: dict[str, Any] = {name: getattr(found, name).sum(0) for name in ("counts", "model", "variance")}
+    if isinstance(data, Frames):
+        ground = fit.value(ground_name(fit.layout, "frames", picture.pulse))
+        arrays = (np.asarray(getattr(found, name)) for name in ("counts", "model", "variance", "mask"))
+        at = (centre["centre_x"].value or 0.0, centre["centre_y"].value or 0.0)
+        shown["gates"] = gate_series(images, data.gates, *arrays, background=ground, centre=at)
     return replace(
         found,
         kind="image",

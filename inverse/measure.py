@@ -21,6 +21,7 @@ from excidiff.inverse.fit.quality import Tension, at_odds, goodness_of, misfit, 
 from excidiff.inverse.fit.rescale import with_gain
 from excidiff.inverse.fit.spot import SpotFit, fit_film, fit_gaussian, summed
 from excidiff.inverse.fit.uncertainty import NORMAL_95
+from excidiff.inverse.gates import gate_series
 from excidiff.inverse.results.result import Estimate, Measurement
 
 WITHOUT = "stderr_without_magnification"
@@ -96,6 +97,7 @@ def measure(
         goodness=found,
         pixel_size=images[0].spacing,
         window=window(images[0]),
+        gates=None if gates is None else _gates(images, gates, fit),
         **pictures(fit),
     )
     return Measured(measurement, fit, gaussian, tuple(notes), _follow(fit), tension(fit, optics.known))
@@ -127,13 +129,25 @@ def _fit(images, optics, constraints, noise, gates, landscape, mixture):
 
 def pictures(fit: SpotFit) -> dict[str, Any]:
     """What to show of a fit, in photoelectrons, summed over its gates: counts, model, variance, mask."""
-    variance = fit.floor if fit.noise == "gaussian" else fit.camera.excess_noise * fit.expected + fit.floor
+    variance = variance_of(fit)
     return {
         "counts": fit.photons.sum(axis=0),
         "model": fit.expected.sum(axis=0),
         "variance": np.maximum(variance.sum(axis=0), 1e-300),
         "mask": fit.used.all(axis=0),
     }
+
+
+def variance_of(fit: SpotFit) -> Float64[np.ndarray, "F ny nx"]:
+    """The variance of every pixel of every gate under the model."""
+    return fit.floor if fit.noise == "gaussian" else fit.camera.excess_noise * fit.expected + fit.floor
+
+
+def _gates(images: Sequence[Image], gates: Float64[np.ndarray, "F 2"], fit: SpotFit) -> dict[str, Any]:
+    """Light and width of the spot gate by gate."""
+    arrays = fit.photons, fit.expected, variance_of(fit), fit.used
+    centre = fit.value("centre_x"), fit.value("centre_y")
+    return gate_series(images, gates, *arrays, background=fit.value("background"), centre=centre)
 
 
 def window(image: Image) -> dict[str, float]:

@@ -38,10 +38,10 @@ fit.optics fit.magnification fit.landscape fit.film fit.lines fit.guided fit.col
 fit.spectralsearch fit.spectral fit.layout fit.taken fit.shots fit.splines fit.pulses fit.trials fit.trapband
 fit.fluence
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
-results.scatter results.slit results.traces results.spectrum results.peaks results.page results.correlations
-results.panels results.record results.report results.result results.mapped results.mapfigure results.mapstore
-results.mappage results.sampled results.samplefigure results.samplepage
-estimates measure batch derived lifetimes apertures populations views maps spectralmaps fluences verdicts answer
+results.scatter results.slit results.gates results.traces results.spectrum results.peaks results.page
+results.correlations results.panels results.record results.report results.result results.mapped results.mapfigure
+results.mapstore results.mappage results.sampled results.samplefigure results.samplepage
+estimates gates measure batch derived lifetimes apertures populations views maps spectralmaps fluences verdicts answer
 answer_spectra joint answer_powers settings options typed checks intervals drawn account experiment compare rivals
 planning planfile planpage protocol machine job peaksjob spectrascans mapfile mapjob tails samples sampleverdicts
 samplesjob section illumination filmfile simulation terminal samplescreen demo doctor parser cli

@@ -30,6 +30,12 @@ _AXES = {
     "wavelength": ("nm", "centres of the spectrometer's bins"),
     "time": ("ns", "centres of the bins of time"),
 }
+_GATES = {
+    "start": ("ns", "when the gate opens after the pulse"),
+    "end": ("ns", "when the gate closes"),
+    "light": ("photons", "photons beyond the background"),
+    "width2": ("um^2", "mean square width of the spot along one axis, as imaged"),
+}
 _SERIES = {
     "peak": ("meV", "centre of a Gaussian line"),
     "width": ("meV", "standard deviation of a Gaussian line"),
@@ -42,7 +48,7 @@ def write_archive(path: str | Path, document: Mapping[str, Any], groups: Mapping
     """Save `document` (JSON-ready) and `groups` ({group: {variable: (ny, nx) array, "pixel_size": (y, x) µm}}).
 
     A group of (T,) arrays has "time", the centres of the bins in ns, instead of a pixel size; one of a spectral map
-    "axes" by name, and "series" of numbers at every place.
+    "axes" by name, and "series" of numbers at every place; one of a movie "gates", numbers of every gate.
     """
     import h5netcdf
 
@@ -87,8 +93,10 @@ def _read_group(group: Any) -> dict[str, Any]:
     found: dict[str, Any] = {key: values for key, values in arrays.items() if key in _VARIABLES}
     order = group.variables["counts"].dimensions if "counts" in arrays else ()
     axes = {key: arrays[key] for key in order}
-    series = {key: values for key, values in arrays.items() if key not in found and key not in axes}
-    return {**found, "axes": axes, "series": series}
+    gates = {key.removeprefix("gate_"): values for key, values in arrays.items() if key.startswith("gate_")}
+    rest = {key: values for key, values in arrays.items() if key not in found and key not in axes}
+    series = {key: values for key, values in rest.items() if not key.startswith("gate_")}
+    return {**found, "axes": axes, "series": series, "gates": gates}
 
 
 def _write_text(file: Any, text: str) -> None:
@@ -123,6 +131,15 @@ def _write_group(group: Any, arrays: Mapping[str, Any]) -> None:
         stored = values.astype(np.uint8) if values.dtype == bool else values
         variable = group.create_variable(name, tuple(axes), data=stored, compression="gzip", compression_opts=4)
         variable.attrs["long_name"] = meaning
+        variable.attrs["units"] = unit
+    gates = arrays.get("gates", {})
+    if gates:
+        group.dimensions["gate"] = len(gates["start"])
+    for name, values in gates.items():
+        variable = group.create_variable(f"gate_{name}", ("gate",), data=np.asarray(values))
+        unit, meaning = _GATES[name.removeprefix("model_").removesuffix("_error")]
+        whose = ", by the model" if name.startswith("model_") else ""
+        variable.attrs["long_name"] = f"{'error of ' if name.endswith('_error') else ''}{meaning}{whose}"
         variable.attrs["units"] = unit
     for name, values in arrays.get("series", {}).items():
         variable = group.create_variable(name, tuple(axes)[:-1], data=np.asarray(values))

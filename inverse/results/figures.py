@@ -123,9 +123,12 @@ def draw_profile(axes: Any, measurement: Any, laser: Any = None) -> None:
 
 
 def background(measurement: Any) -> float:
-    """The fitted background in photons per pixel; 0 when none was fitted, or where only a limit is known."""
+    """The fitted background in photons per pixel, of a movie that of all gates; 0 when none was fitted, or where only
+    a limit is known."""
     entry = measurement.parameters.get("background")
-    return 0.0 if entry is None or entry.value is None or limit(entry) else float(entry.value)
+    if entry is None or entry.value is None or limit(entry):
+        return 0.0
+    return float(entry.value) * (1 if measurement.gates is None else len(measurement.gates["start"]))
 
 
 def overview(measurement: Any, laser: Any = None) -> Any:

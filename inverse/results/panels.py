@@ -3,6 +3,7 @@
 from typing import Any
 
 from excidiff.inverse.results import figures, page
+from excidiff.inverse.results.gates import gates_figure
 from excidiff.inverse.results.screen import goodness_in_words
 from excidiff.inverse.results.sentences import file_name, reason
 from excidiff.inverse.results.slit import is_slit, slit_figure
@@ -32,9 +33,8 @@ def measurement_panels(measurement: Any, laser: Any = None, number: int | None =
         return f'<article class="measurement">{head}{_spectra(measurement)}</article>'
     if measurement.counts.ndim == 1:
         return f'<article class="measurement">{head}{_trace(measurement)}</article>'
-    if is_slit(measurement):
-        return f'<article class="measurement">{head}{_slit(measurement)}</article>'
-    return f'<article class="measurement">{head}<div class="panels">{_panels(measurement, laser)}</div></article>'
+    body = _slit(measurement) if is_slit(measurement) else f'<div class="panels">{_panels(measurement, laser)}</div>'
+    return f'<article class="measurement">{head}{body}{_gates(measurement)}</article>'
 
 
 def _trace(measurement: Any) -> str:
@@ -44,6 +44,19 @@ def _trace(measurement: Any) -> str:
         f"Photons per bin of {file_name(measurement.file)} against time, measured and modelled; residuals below."
     )
     return f'<figure class="wide">{page.picture(drawn, "svg+xml", alternative)}</figure>'
+
+
+def _gates(measurement: Any) -> str:
+    """Light and width of a movie's spot over time; nothing of other images."""
+    if measurement.gates is None:
+        return ""
+    drawn = figures.encode(gates_figure(measurement), "svg")
+    alternative = f"Photons per ns and mean square width of the spot of {file_name(measurement.file)} against time."
+    words = (
+        "<figcaption><b>gate by gate</b>: photons per ns, and w², the mean square width of the spot along one axis as "
+        "imaged, by the model and as the counts correct it to first order; pure diffusion adds 2Dt to it</figcaption>"
+    )
+    return f'<figure class="wide">{page.picture(drawn, "svg+xml", alternative)}{words}</figure>'
 
 
 def _slit(measurement: Any) -> str:

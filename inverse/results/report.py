@@ -9,6 +9,7 @@ from typing import Any
 
 from excidiff.inverse.results import figures, page
 from excidiff.inverse.results.correlations import correlation_table
+from excidiff.inverse.results.gates import gates_figure
 from excidiff.inverse.results.panels import measurement_panels
 from excidiff.inverse.results.record import origin, software
 from excidiff.inverse.results.scatter import scatter_figure
@@ -66,6 +67,8 @@ def write_figures(result: Any, folder: Path, progress: Callable[..., Any] | None
         name = f"image_{number:02d}_{plain_name(PurePath(entry.file).stem)}"
         drawn = slit_figure(entry) if is_slit(entry) else figures.overview(entry, result.laser)
         written += _write_figure(drawn, folder, name)
+        if entry.gates is not None:
+            written += _write_figure(gates_figure(entry), folder, f"{name}_gates")
         if progress is not None:
             progress(done, len(shown), name)
     for number, entry in enumerate(result.decays, 1):

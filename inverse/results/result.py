@@ -62,7 +62,8 @@ class Measurement:
     pixel was used. `pixel_size` is (y, x) in µm. `window` holds the part of the plane that was modelled, in µm from the
     image's centre: x0, x1, y0, y1; of a decay t0 and t1 in ns, between which its bins are. `response`: (T,) what a
     decay's instrument shows of a flash. `axes`: of a spectral map, by name in the order of its arrays: y and x (µm),
-    wavelength (nm); `series`: what its spectra were reduced to at every place. `reason` says why a measurement was
+    wavelength (nm); `series`: what its spectra were reduced to at every place. `gates`: of a movie, whose arrays are
+    sums over its gates, light and width of the spot in each, (F,). `reason` says why a measurement was
     flagged or failed. `goodness` has deviance_ratio, p_value, z, photons, pixels, masked.
     """
 
@@ -81,6 +82,7 @@ class Measurement:
     response: np.ndarray | None = None
     axes: Mapping[str, np.ndarray] | None = None
     series: Mapping[str, np.ndarray] | None = None
+    gates: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", dict(self.parameters))
@@ -129,6 +131,7 @@ class Measurement:
         given: dict[str, Any] = {name: (arrays or {}).get(name) for name in ARRAYS}
         if document["kind"] == "spectral_map":
             given |= {name: (arrays or {}).get(name) for name in ("axes", "series")}
+        given["gates"] = (arrays or {}).get("gates") or None
         given |= {name: document[name] for name in ("kind", "file", "status", "reason", "goodness", "window")}
         given["parameters"] = _parameters_from_dict(document["parameters"])
         pixel_size = document["pixel_size"]
@@ -293,4 +296,5 @@ def _arrays(measurement: Measurement) -> dict[str, Any]:
         return {**arrays, "axes": measurement.axes, "series": measurement.series or {}}
     if measurement.counts.ndim == 1:
         return {**arrays, "time": measurement.time}
-    return {**arrays, "pixel_size": measurement.pixel_size or (1.0, 1.0)}
+    gates = {} if measurement.gates is None else {"gates": measurement.gates}
+    return {**arrays, **gates, "pixel_size": measurement.pixel_size or (1.0, 1.0)}

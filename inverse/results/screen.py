@@ -84,7 +84,7 @@ def state(result: Shown) -> str:
 
 def measurements_in_words(result: Shown) -> str:
     """ "12 images, 1 decay, 1 flagged": how many measurements there are and how they fared."""
-    kinds = [measurement.kind for measurement in result.measurements]
+    kinds = ["movie" if one.gates is not None else one.kind for one in result.measurements]
     number = ", ".join(counted(kinds.count(kind), kind.replace("_", " ")) for kind in dict.fromkeys(kinds))
     if state(result) == "flagged":
         return number
