@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from excidiff.inverse.answer_spectra import POINTS
 from excidiff.inverse.batch import failed, overall_goodness
 from excidiff.inverse.derived import laser_measurement, width_estimate
 from excidiff.inverse.estimates import is_limit
 from excidiff.inverse.files.decays import Histogram, Response
-from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.files.fluences import FluenceSeries, named
+from excidiff.inverse.files.noise import doubts
 from excidiff.inverse.fit.layout import FILMS, TRAP_BAND
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import Constraints
@@ -68,7 +70,8 @@ def fit_powers(
 
     Where something speaks against all of them, the one with the least BIC. Raises InputError as `measure_series`.
     """
-    film = {name: (value, stderr / value) for name, (value, stderr) in constraints.priors.items()}
+    of_film = set().union(*FILMS.values())
+    film = {name: (one, error / one) for name, (one, error) in constraints.priors.items() if name in of_film}
     told = Told(film=film if lifetime is None else {**film, "lifetime": _relative(lifetime)})
     if collection is not None:
         told = told._replace(collection=_relative(collection, FWHM))
@@ -136,7 +139,7 @@ def answer_series(
         status="converged" if found.accepted and not unreadable else "partial",
         model=f"uniform film, {_laser(found.series)} of {len(found.series.shots)} densities, {WORDS[found.fit.model]}",
         verdicts=(*left_out, *on_powers(found, tried)),
-        warnings=optics.warnings if optics is not None and found.fit.pictures else (),
+        warnings=_warnings(found, optics, collection),
         parameters=parameters,
         measurements=tuple(measurements),
         goodness=overall_goodness(found.measurements) | ({} if found.made is None else {"sampling": found.made}),
@@ -154,6 +157,20 @@ def answer_series(
             spectra=OF_SPECTRA if found.series.spectral_maps else "",
         ),
     )
+
+
+def _warnings(found: MeasuredSeries, optics: Optics | None, collection: Given | None) -> tuple[str, ...]:
+    """What may have gone wrong with the optics, and what was noted of the data."""
+    series = found.series
+    said = list(optics.warnings) if optics is not None and found.fit.pictures else []
+    if series.spectral_maps and collection is None:
+        said.append(POINTS)
+    data = [*((image.name, image.notes) for image in series.images),
+            *((named(movie), dict.fromkeys(note for image in movie.images for note in image.notes))
+              for movie in series.frames),
+            *((decay.file, decay.notes) for decay in series.decays),
+            *((scan.file, doubts(scan.notes)) for scan in series.spectral_maps)]  # fmt: skip
+    return (*said, *(note if name in note else f"{name}: {note}" for name, notes in data for note in notes))
 
 
 def _laser(series: FluenceSeries) -> str:

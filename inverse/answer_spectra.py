@@ -44,6 +44,11 @@ TELLING = 6.0
 """Of the deviance of two mechanisms with as many numbers, that tells them apart: odds of twenty to one."""
 TRAPS = ", with a second Gaussian band of the light of traps"
 
+POINTS = (
+    "No collection spot was given (--collection-fwhm): the spectrometer is taken to see points, and any blur is then "
+    "counted as diffusion."
+)
+
 
 def collection_known(optics: Optics, collection: Given | None) -> Known:
     """The width of laser ⊗ collection spot as log σ with its error."""
@@ -79,10 +84,7 @@ def answer_map(
     if found.fit.relaxing and settings.get("temperature") is None:
         notes.append(f"No temperature was given: {found.temperature:g} K is taken.")
     if collection is None:
-        notes.append(
-            "No collection spot was given (--collection-fwhm): the spectrometer is taken to see points, and any blur "
-            "is then counted as diffusion."
-        )
+        notes.append(POINTS)
     measurements = (entry, *(decay.measurement for decay in decays))
     kind = "with energy relaxation" if found.fit.relaxing else "without energy relaxation"
     kind = "with light absorbed again along the film" if found.fit.guiding else kind

@@ -122,8 +122,10 @@ def check_series(experiment: Any) -> None:
     if experiment.line not in LINES:
         raise InputError(f"line = {experiment.line!r}; choose one of {', '.join(LINES)}")
     given_number(experiment.collection_fwhm, "collection_fwhm")
-    films = FILMS.values() if experiment.model is None else (FILMS[experiment.model],)
+    films = tuple(FILMS.values()) if experiment.model is None else (FILMS[experiment.model],)
     band = ("linewidth", *LINES[experiment.line], "band_centre") if experiment.series.spectral_maps else ()
+    if band and any("trap_lifetime" in film for film in films):
+        band += ("trap_band_centre", "trap_band_width")
     experiment.constraints.check(tuple(dict.fromkeys([*(name for film in films for name in film), *band])))
 
 

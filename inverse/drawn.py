@@ -21,7 +21,7 @@ from excidiff.inverse.fit.fitted import Fitted
 from excidiff.inverse.fit.layout import CENTRES
 from excidiff.inverse.fit.parameters import OPTICAL, outer
 from excidiff.inverse.fit.spot import SpotFit
-from excidiff.inverse.fluences import MeasuredSeries, followed
+from excidiff.inverse.fluences import MeasuredSeries, drawn_share, followed
 from excidiff.inverse.intervals import Intervals, methods_of, warnings_of
 from excidiff.inverse.lifetimes import MeasuredDecay
 from excidiff.inverse.results.result import Estimate, FitResult, Measurement
@@ -107,6 +107,8 @@ def draw_series(found: MeasuredSeries, intervals: Intervals, progress: Progress 
             what, pulse = next(placed)
             names = zip(CENTRES["image"], CENTRES[what], strict=True)
             own = {axis: columns[f"{name}_{pulse + 1}"] for axis, name in names if axis in entry.parameters}
+            if "trap_band_share" in entry.parameters:
+                own["trap_band_share"] = drawn_share(found.fit, pulse, draws.values)
             entry = replace(entry, parameters=_replaced(entry.parameters, own))
         entries.append(entry)
     return replace(found, measurements=tuple(entries), drawn=drawn, made=draws.made)

@@ -7,6 +7,7 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from excidiff.inverse.estimates import DOUBTFUL, estimate, leans, positive
 from excidiff.inverse.files.fluences import FluenceSeries, Shot, named
@@ -83,6 +84,8 @@ def _parameters(fit: SeriesFit, *, profiled: bool) -> dict[str, Estimate]:
     for name in fit.layout.colours:
         if name not in (*OPTICAL, *(() if fit.banded else TRAP_BAND)):
             found[name] = estimate(fit, name)
+    if "trap_brightness" in found and fit.layout.quadratic:  # m beside n²
+        found["trap_brightness"] = replace(found["trap_brightness"], unit="1/um^2")
     for name in ("scale", "image_scale", "frames_scale", "spectra_scale", "decay_scale"):
         if name in fit.names:
             found[name] = replace(estimate(fit, name), unit="photons/ns")
@@ -247,12 +250,34 @@ def _spectra(shot: Shot, k: int, expected: np.ndarray, fit: SeriesFit) -> Measur
 
 
 def _share_of_traps(fit: SeriesFit, k: int) -> Estimate:
-    """y M/(N + y M), M and N the light of all trapped and free excitons after pulse `k`, its error from all numbers."""
+    """y M/(N + y M), M and N the light of all trapped and free excitons after pulse `k`, its error from all numbers,
+    the interval that of its log-odds."""
+    index, value, slopes = _log_odds(fit, k)
+    error = float(np.sqrt(slopes @ fit.covariance[np.ix_(index, index)] @ slopes))
+    low, high = (float(_share(value + side * NORMAL_95 * error)) for side in (-1, 1))
+    share = float(_share(value))
+    return Estimate(share, share * (1 - share) * error, (low, high), "", origin="derived")
+
+
+def drawn_share(fit: SeriesFit, k: int, draws: Float64[np.ndarray, "N P"]) -> Float64[np.ndarray, " N"]:
+    """The same of every draw of all numbers, in the fit's own: its odds are in proportion to the brightness, and their
+    logarithm follows the others to first order."""
+    (*film, bright), value, slopes = _log_odds(fit, k)
+    followed = (draws[:, film] - fit.values[film]) @ slopes[:-1]
+    brighter = np.log(np.maximum(draws[:, bright], 1e-300) / fit.values[bright])
+    return np.asarray(_share(value + followed + brighter))
+
+
+def _log_odds(fit: SeriesFit, k: int) -> tuple[list[int], float, Float64[np.ndarray, " F"]]:
+    """(places of the numbers that the traps' share rests on, its log-odds, their slopes)."""
     names = (*FILMS[fit.model], "width", f"peak_density_{k + 1}", "trap_brightness")
     index = [fit.names.index(name) for name in names]
-    value, slopes = trap_share(fit.layout, fit.values[index], fit.problem.arguments[0].radius)
-    error = float(np.sqrt(slopes @ fit.covariance[np.ix_(index, index)] @ slopes))
-    return Estimate(value, error, (value - NORMAL_95 * error, value + NORMAL_95 * error), "", origin="derived")
+    share, slopes = trap_share(fit.layout, fit.values[index], fit.problem.arguments[0].radius)
+    return index, float(np.log(share / (1 - share))), slopes / (share * (1 - share))
+
+
+def _share(odds: Any) -> Any:
+    return 1 / (1 + np.exp(-odds))
 
 
 def _held(what: str, file: str, read: Reading, expected, blocks, fit: SeriesFit, k: int) -> Measurement:

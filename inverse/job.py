@@ -159,8 +159,9 @@ def _powers(settings: FitSettings) -> dict[str, Any]:
     if len(lost) == len(found) > 0:
         raise InputError(lost[0][1].reason)
     images = [entry for entry in found if isinstance(entry, Image)]
-    for place, _ in reversed(lost):
-        del densities["image"][place]
+    if len(densities["image"]) == len(found):
+        for place, _ in reversed(lost):
+            del densities["image"][place]
     exposure = None if settings.exposure is None else parse_quantity(settings.exposure, "time", name="--exposure")
     in_space = bool(images or settings.frames or settings.spectral_map)
     series = FluenceSeries(
@@ -173,6 +174,7 @@ def _powers(settings: FitSettings) -> dict[str, Any]:
         spectral_maps=[_map(path, settings) for path in settings.spectral_map],
         map_densities=densities["spectral_map"],
         exposure=exposure,
+        period=_time(settings, "period"),
         scale=settings.scale or "kind",
         uniform=settings.laser is None and settings.laser_fwhm is None and not in_space,
     )
@@ -200,10 +202,10 @@ def _movie(path: str, settings: FitSettings) -> Frames:
         images = [entry for entry in found if isinstance(entry, Image)]
         ends = step * np.arange(len(images) + 1)
         return Frames(images, np.stack([ends[:-1], ends[1:]], axis=1))
-    uncertainty, slit = (None, None) if settings.spectral_map else (settings.uncertainty, settings.slit)
+    uncertainty = None if settings.spectral_map else settings.uncertainty  # which is theirs
     options = {**image_options(settings), **_said({"uncertainty": uncertainty})}
     try:
-        return read_frames(path, slit=slit, pulse=settings.pulse_time, **options)
+        return read_frames(path, slit=settings.slit, pulse=settings.pulse_time, **options)
     except InputError as error:
         if "no axis is 'time'" in str(error) or "have no axes" in str(error):
             raise InputError(f'{path}: it has no axis of time; give --frame-time "0.5 ns"') from error
@@ -257,7 +259,8 @@ def _decays(settings: FitSettings) -> list[Decay] | None:
             bands = _bands(path, settings, width if irf is None else irf, period)
             found += [replace(one, aperture_fwhm=settings.aperture_fwhm) for one in bands]  # type: ignore[arg-type]
             continue
-        if settings.bands is not None or (settings.uncertainty is not None and not settings.spectral_map):
+        elsewhere = settings.spectral_map or settings.frames
+        if settings.bands is not None or (settings.uncertainty is not None and not elsewhere):
             raise InputError(f"{path}: --bands and --uncertainty are of streak images; this has no axis of time in it")
         found.append(read_decay(path, irf=irf, irf_fwhm=width, period=period, **which))
     return found

@@ -223,7 +223,10 @@ def _check_data(settings: FitSettings) -> None:
     own_slit = settings.slit is not None and not settings.spectral_map
     if settings.frame_time is not None and (settings.pulse_time is not None or own_slit):
         raise InputError("--pulse-time and --slit are for frames whose file gives their times; leave --frame-time out")
-    given = ["--" + name.replace("_", "-") for name in OF_INSTRUMENT if getattr(settings, name) is not None]
+    if frames and settings.frame_time is not None and settings.uncertainty is not None and not settings.spectral_map:
+        raise InputError("--uncertainty is for frames whose file gives their times; leave it or --frame-time out")
+    of_decays = [name for name in OF_INSTRUMENT if name != "period" or not powers]
+    given = ["--" + name.replace("_", "-") for name in of_decays if getattr(settings, name) is not None]
     if given and not settings.decay:
         raise InputError(f"{' and '.join(given)} given, but no decay: add --decay FILE")
     if settings.irf is not None and settings.irf_fwhm is not None:

@@ -34,7 +34,7 @@ COMMON = ("photons", "background", "count", "peak_density")
 KINDS = {
     "image": (*COMMON, "pixels"),
     "decay": (*COMMON, "bins", "window", "irf_fwhm"),
-    "frames": ("photons", "background", "count", "pixels", "frames", "frame_time"),
+    "frames": (*COMMON, "pixels", "frames", "frame_time"),
 }
 QUANTITIES = {"laser_fwhm": "fwhm", "psf_fwhm": "fwhm", "pixel_size": "pixel_size", "exposure": "time",
               "period": "period", "window": "time", "irf_fwhm": "response", "frame_time": "time",

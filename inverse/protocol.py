@@ -155,6 +155,12 @@ def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"{path}: several [[{kind}]] without peak_density; fit each by itself")
         if files:
             name = {"image": "images"}.get(kind, kind)
+            for key, value in shared.items():
+                if found.get(key, value) != value:
+                    both = f"{key} = {value!r} and {key} = {found[key]!r} of another kind of data"
+                    raise InputError(f"{path}: [[{kind}]] {both}: one fit has one of it; fit the two apart")
+            if kind == "spectral_map" and "frames" in found and "uncertainty" in found:
+                raise InputError(f"{path}: the uncertainty of [[frames]] beside [[spectral_map]]: fit the two apart")
             found |= {name: tuple(files)}
             found |= {RENAMED.get(key, key): value for key, value in shared.items()}
             found |= {f"{kind}_density": tuple(densities)} if densities else {}

@@ -9,7 +9,7 @@ from benchmarks.photons import FWHM, count_decay, shoot_gates
 from excidiff.inverse import Experiment, InputError
 from excidiff.inverse.cli import main
 from excidiff.inverse.planfile import read_plan
-from excidiff.inverse.planning import Planned, Setup, forecast
+from excidiff.inverse.planning import Planned, Setup, forecast, information
 
 FILM = {"diffusivity": 0.48**2 / 5.0, "lifetime": 5.0}
 SPOT = Setup(model="free", film=FILM, laser_fwhm=0.297, psf_fwhm=0.0, known={})
@@ -49,6 +49,23 @@ def test_an_image_and_a_decay_determine_both():
     assert many["diffusion_length"] == pytest.approx(one["diffusion_length"] / 2, rel=1e-9)
     known = forecast(Setup(model="free", film=FILM, laser_fwhm=0.297, psf_fwhm=0.0, known={"lifetime": 0.02}), [image])
     assert known["lifetime"] == pytest.approx(0.02)
+
+
+def test_frames_of_several_powers_are_planned_as_they_are_fitted(tmp_path):
+    """A movie of one gate tells what the image of that exposure does, to 1e-9; cut into gates it tells far more."""
+    film = {"diffusivity": 0.02, "lifetime": 4.0, "annihilation": 4e-4}
+    setup = Setup(model="annihilation", film=film, laser_fwhm=0.3, psf_fwhm=0.2, known={})
+    shared = {"photons": 1e5, "background": 0.2, "pixels": 32, "pixel_size": 0.08, "peak_density": 2000.0}
+    image = information(setup, Planned(kind="image", exposure=16.0, **shared))
+    gate = information(setup, Planned(kind="frames", frames=1, frame_time=16.0, **shared))
+    np.testing.assert_allclose(gate, image, rtol=1e-9)
+    movie = information(setup, Planned(kind="frames", frames=8, frame_time=2.0, **shared))
+    assert np.linalg.eigvalsh(movie)[0] > 10 * max(np.linalg.eigvalsh(image)[0], 0.0)
+    text = PLAN.replace("[film]", 'model = "annihilation"\n    [film]\n    annihilation = "4e-4 um^2/ns"')
+    text = text.replace("[[image]]", '[[frames]]\n    peak_density = "2000 /um^2"\n    frame_time = "2 ns"')
+    (tmp_path / "plan.toml").write_text(text)
+    (planned,) = read_plan(tmp_path / "plan.toml")[1]
+    assert (planned.kind, planned.peak_density, planned.frame_time, planned.pixels) == ("frames", 2000.0, 2.0, 64)
 
 
 def test_frames_and_decays_get_the_errors_that_their_fits_find():

@@ -9,10 +9,11 @@ import pytest
 import tifffile
 
 from benchmarks.photons import FWHM
-from excidiff.inverse import Experiment, Image, InputError
+from excidiff.inverse import Decay, Experiment, Image, InputError
 from excidiff.inverse.files.data import Camera
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.files.frames import Frames
+from excidiff.inverse.fit.gated import decay_time
 from excidiff.inverse.fit.layout import Instruments, Layout, Picture, Pixels, names_of
 from excidiff.inverse.fit.shots import series_model
 from excidiff.inverse.job import build, command
@@ -176,8 +177,88 @@ def test_options_of_movies_that_do_not_fit(given, said):
         check_options(FitSettings(**two))
 
 
+@pytest.mark.parametrize(
+    ("of_frames", "of_maps", "said"),
+    [
+        ('slit = "0.2 um"', 'slit = "0.1 um"', "of another kind of data"),
+        ('uncertainty = "3"', "", "the uncertainty of .*frames.* beside"),
+    ],
+)
+def test_what_two_kinds_of_data_say_unlike_is_refused(tmp_path, of_frames, of_maps, said):
+    """One fit has one slit and one uncertainty: what one kind says is not given to the other in silence."""
+    (tmp_path / "film.toml").write_text(
+        f'[excitation]\nlaser_fwhm = "300 nm"\n[[frames]]\nfile = "a.nc"\npeak_density = "5 /um^2"\n{of_frames}\n'
+        f'[[spectral_map]]\nfile = "b.csv"\npeak_density = "5 /um^2"\n{of_maps}\n'
+    )
+    with pytest.raises(InputError, match=said):
+        read_protocol([str(tmp_path / "film.toml")], {}, dict.fromkeys(LISTS, ()))
+
+
+def test_an_uncertainty_that_is_not_read_is_refused():
+    given = {"frames": ("a.tif",), "frame_time": "1 ns", "uncertainty": "3", "laser_fwhm": "300 nm"}
+    for more in ({}, {"frames_density": ("1 /um^2",)}):
+        with pytest.raises(InputError, match="--uncertainty is for frames whose file gives their times"):
+            check_options(FitSettings(**given, **more))
+
+
+def test_frames_of_unlike_cameras_are_refused(series):
+    """One gain for all, errors with all or none; and what is no movie is said to be none."""
+    images, gates = series.frames[0]
+    other = replace(images[3], camera=Camera(gain=5.0, gain_known=True, saturation=np.inf))
+    noisy = replace(images[3], uncertainty=np.ones((24, 24)))
+    for movie, said in (
+        (([*images[:3], other, *images[4:]], gates), "its camera is not that of"),
+        (([*images[:3], noisy, *images[4:]], gates), "some frames carry an uncertainty"),
+        (images, "each movie is Frames"),
+        (([], gates), "each movie is Frames"),
+        ((images[:1], gates[:1]), "movie_0: gates need two frames"),
+    ):
+        with pytest.raises(InputError, match=said):
+            FluenceSeries(frames=[movie], frames_densities=[10.0])
+
+
+def test_the_period_may_be_said_without_a_decay(series, tmp_path):
+    """Gates within it, decays of it; --period beside frames of several powers."""
+    assert replace(series, period=25.0).period == 25.0
+    with pytest.raises(InputError, match="the next pulse comes after 15 ns"):
+        replace(series, period=15.0)
+    decay = Decay(np.arange(0.25, 20.0, 0.5), np.full(40, 5.0), period=30.0)
+    with pytest.raises(InputError, match="a period of 30 ns and a period of 25 ns"):
+        replace(series, period=25.0, decays=[decay], decay_densities=[PEAKS[0]])
+    assert replace(series, decays=[decay], decay_densities=[PEAKS[0]]).period == 30.0
+    settings = FitSettings(frames=("a.tif",), frames_density=("1 /um^2",), frame_time="2 ns", period="25 ns",
+                           laser_fwhm="300 nm")  # fmt: skip
+    check_options(settings)
+
+
+def test_a_stack_of_one_density_says_so(series, tmp_path, monkeypatch):
+    """Five frames, the last without light, with one density: no IndexError, and nothing is dropped in silence."""
+    monkeypatch.chdir(tmp_path)
+    stack = np.stack([image.counts for image in series.frames[0].images[:5]]).astype(np.uint16)
+    stack[4] = 0
+    tifffile.imwrite("stack.tif", stack)
+    settings = FitSettings(images=("stack.tif",), image_density=("10 /um^2",), pixel_size="100 nm", laser_fwhm="300 nm")
+    with pytest.raises(InputError, match="4 images with 1 peak densities"):
+        build(settings)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "count", "gate"), [(0.5, 100, 1.0), (1.0, 20, 1.0), (4.0, 100, 1.0), (20.0, 20, 1.0)]
+)
+def test_the_pace_of_movies_with_dark_frames(lifetime, count, gate):
+    """Within a factor of two of the lifetime over ten movies, most frames of which are dark."""
+    random, ends = np.random.default_rng(8), gate * np.arange(count + 1.0)
+    bell = np.exp(-((np.arange(32) - 15.5) ** 2) / 32)
+    shape, light = np.outer(bell, bell) / bell.sum() ** 2, -3e4 * np.diff(np.exp(-ends / lifetime))
+    camera, gates = Camera(gain_known=True, saturation=np.inf), np.stack([ends[:-1], ends[1:]], axis=1)
+    for _ in range(10):
+        counts = random.poisson(light[:, None, None] * shape + 0.3)
+        images = [Image(one.astype(float), pixel_size=0.1, camera=camera) for one in counts]
+        assert 0.5 < decay_time(images, gates) / lifetime < 2.0
+
+
 def test_gates_must_fit(series):
     images = series.frames[0].images
-    for gates, said in ((None, "without gates"), (ENDS[:-1], "common edges"), (GATES[::-1][:2], "6 frames")):
+    for gates, said in ((None, "without gates"), (ENDS[:-1], "movie_0: .*common edges"), (GATES[::-1][:2], "6 frames")):
         with pytest.raises(InputError, match=said):
             FluenceSeries(frames=[(images, gates)], frames_densities=[10.0])

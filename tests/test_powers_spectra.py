@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,11 @@ from excidiff.inverse.cli import main
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.layout import Cells, Instruments, Layout, names_of
+from excidiff.inverse.fit.parameters import Constraints
+from excidiff.inverse.fit.pulses import Pulses, Told
 from excidiff.inverse.fit.shots import series_model, trap_share
+from excidiff.inverse.fit.trials import starts
+from excidiff.inverse.fluences import drawn_share
 
 OPTIMISED = True
 
@@ -45,7 +50,7 @@ def instruments(maps: int) -> Instruments:
 def numbers(one: Layout, **changes: float) -> np.ndarray:
     """Parameters in the fit's own numbers."""
     plain = {**FILM, "linewidth": BAND["linewidth"], "trap_band_width": BAND["trap_band_width"], "lorentzian": 15.0,
-             "width": 0.12, "psf_width": 0.08, "collection_width": 0.09, "spectra_scale": 200.0,
+             "width": 0.12, "psf_width": 0.08, "collection_width": 0.09, "spectra_scale": 2.0,
              "decay_scale": 5.0}  # fmt: skip
     known = {name: np.log(value) for name, value in {**plain, **changes}.items() if name in names_of(one)}
     known |= {name: BAND[name] for name in ("band_centre", "trap_band_centre", "trap_brightness")}
@@ -82,7 +87,7 @@ def test_all_light_of_a_map_is_that_of_the_film():
     share, slopes = trap_share(one, own, 5.0)
     steady = layout(decays=((0.0, 200.0), (0.0, 200.0), (0.0, 200.0)), spectra=())
     light = np.asarray(jax.jit(series_model(steady))(numbers(steady), Instruments((), jnp.asarray(5.0)))[0]).ravel()
-    assert found == pytest.approx(200.0 * (light[1] - 0.3) / 5.0 / (1 - share), rel=1e-6)
+    assert found * 0.2 * 6.0 == pytest.approx(2.0 * (light[1] - 0.3) / 5.0 / (1 - share), rel=1e-6)
     ends = [trap_share(one, own + by * 1e-4 * np.eye(own.size)[2], 5.0)[0] for by in (1, -1)]
     assert slopes[2] == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-5)
 
@@ -166,6 +171,72 @@ def test_spectra_from_files_to_a_report(series, tmp_path, monkeypatch):
     again = FitResult.load(tmp_path / "out" / "result.nc")
     assert again.spectral_maps[1].parameters["trap_band_share"].value > 0
     assert main(["rerun", "out", "-o", "again"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "value"),
+    [
+        ({"fixed": {"linewidth": 25.0}}, "linewidth", 25.0),
+        ({"fixed": {"band_centre": 2350.0}}, "band_centre", 2350.0),
+        ({"priors": {"linewidth": (25.0, 0.001)}}, "linewidth", 25.0),
+        ({"bounds": {"band_centre": (2365.0, None)}}, "band_centre", 2365.0),
+    ],
+)
+def test_what_is_said_of_a_band_holds(series, given, name, value):
+    """A wrong number that is fixed, all but certain, or the limit comes back as it was said, to 1e-3."""
+    plain = replace(
+        series, decays=(), decay_densities=(), spectral_maps=series.spectral_maps[2:], map_densities=PEAKS[2:]
+    )
+    found = Experiment(series=plain, model="free", lifetime=4.0, **OPTICS, **given).fit()
+    assert found.parameters[name].value == pytest.approx(value, rel=1e-3)
+
+
+def test_a_start_of_a_band_is_tried_as_well(series):
+    plain = replace(series, decays=(), decay_densities=())
+    told = Told((0.12, 0.0), None, {"lifetime": (4.0, 0.0)})
+    constraints = Constraints({}, {}, starts={"linewidth": 30.0})
+    tried = starts(Pulses(plain, "free", constraints, told))
+    at = Pulses(plain, "free", constraints, told).names.index("linewidth")
+    assert tried[-1][at] == pytest.approx(np.log(30.0))
+    assert tried[0][at] != tried[-1][at]
+
+
+def test_maps_of_unlike_steps_are_of_one_scale():
+    """Cells half as wide see the same light at a place: the mean over the cell, to the curvature across it."""
+    one = layout(decays=(None,) * 3, spectra=(0, 1))
+    start = numbers(one)
+    start[names_of(one).index("peak_density_2")] = start[names_of(one).index("peak_density_1")]
+    across = np.array([0.0])
+    both = [Cells(*(jnp.asarray(a) for a in (PLACES - half, PLACES + half, across - half, across + half, COLOURS)))
+            for half in (0.01, 0.02)]  # fmt: skip
+    given = Instruments((), jnp.asarray(5.0), (), tuple(both))
+    fine, coarse = np.asarray(jax.jit(series_model(one))(start, given)[0]).ravel().reshape(2, -1)
+    np.testing.assert_allclose(fine, coarse, rtol=0.01)
+
+
+def test_a_spectrometer_that_sees_points_is_told_of(series):
+    plain = replace(
+        series, decays=(), decay_densities=(), spectral_maps=series.spectral_maps[:1], map_densities=PEAKS[:1]
+    )
+    found = Experiment(series=plain, model="free", lifetime=4.0, laser_fwhm=OPTICS["laser_fwhm"]).fit()
+    assert any("No collection spot was given" in sentence for sentence in found.warnings)
+
+
+def test_draws_of_the_share_follow_all_numbers():
+    """To first order in the log-odds, against the share itself: 5 % of the spread of draws."""
+    one = layout(decays=(None,) * 3)
+    start, random = numbers(one), np.random.default_rng(3)
+    names = names_of(one)
+    fit = SimpleNamespace(model="saturable traps", layout=one, names=names, values=start,
+                          problem=SimpleNamespace(arguments=(instruments(3),)))  # fmt: skip
+    draws = np.tile(start, (6, 1))
+    for name in (*FILM, "trap_brightness"):
+        at = names.index(name)
+        draws[:, at] += (0.02 if name != "trap_brightness" else 0.001) * random.standard_normal(6)
+    found = drawn_share(fit, 1, draws)
+    index = [names.index(name) for name in (*FILM, "width", "peak_density_2", "trap_brightness")]
+    exact = np.array([trap_share(one, draw[index], 5.0)[0] for draw in draws])
+    assert np.abs(found - exact).max() < 0.05 * exact.std()
 
 
 def test_spectra_alone_hold_nothing_on_time(series):

@@ -42,10 +42,12 @@ class FluenceSeries:
     """What was measured of one film after pulses of several powers: single ones, or of a laser that repeats.
 
     frames: movies, each `Frames` or (images of one shape, their gates (t0, t1) in ns after the pulse).
-    spectral_maps: spectra against position, with a band of free excitons, and one of trapped ones where that shows.
+    spectral_maps: spectra against position, with a band of free excitons, and one of trapped ones where that shows;
+    the light of a place is the mean over its cell.
     image_densities, frames_densities, decay_densities, map_densities: of each, excitons per µm² that a pulse adds at
     the centre of the spot, or (value, standard error). What is of the same density is of the same pulse, whose error
-    is one. Decays with a period have light of earlier pulses in them, as has all else, then.
+    is one. period: of a laser that repeats, ns, by default that of the decays: all have light of earlier pulses in
+    them, then.
     exposure: ns after each pulse, up to which images and spectra integrate; None: to the end, or to the next pulse.
     scale: of photons per exciton, "shared", one for all but the spectra; "kind", one for all images, one for all
     movies, and so on, as cameras and counter see unlike parts; or "free", each its own.
@@ -66,6 +68,7 @@ class FluenceSeries:
     spectral_maps: Sequence[SpectralMap] = ()
     map_densities: Sequence[Density] = ()
     exposure: float | None = None
+    period: float | None = None
     scale: str = "kind"
     emission: str = "linear"
     uniform: bool = False
@@ -91,14 +94,14 @@ class FluenceSeries:
         for image in self.images:
             _ = image.spacing
             check_same_pixels(image, self.images[0])
-        object.__setattr__(self, "frames", tuple(self._movie(*movie) for movie in self.frames))
+        self._check_period()
+        object.__setattr__(self, "frames", tuple(self._movie(movie) for movie in self.frames))
         for decay in self.decays:
             if decay.irf is None and decay.edges[0] < -1e-9:
                 raise InputError(
                     f"{decay.file}: it starts {-decay.edges[0]:.4g} ns before the pulse at 0, and without a response "
                     "its pulse is not looked for: give irf_fwhm, with which the shift is fitted, or cut it at the pulse"
                 )
-        self._check_period()
         _ = self.shots
 
     def of(self, what: str) -> tuple[Sequence[Any], Sequence[Density]]:
@@ -106,14 +109,25 @@ class FluenceSeries:
         data, densities = KINDS[what]
         return getattr(self, data), getattr(self, densities)
 
-    def _movie(self, images: Sequence[Image], gates: Any) -> Frames:
-        """Frames whose gates can be; the ends of gates that touch are one number."""
-        pairs = gate_pairs(gates, images)
-        if pairs is None:
+    def _movie(self, movie: Any) -> Frames:
+        """Frames of one camera whose gates can be; the ends of gates that touch are one number."""
+        good = isinstance(movie, tuple | list) and len(movie) == 2 and isinstance(movie[0], tuple | list)
+        if not good or not movie[0] or not all(isinstance(image, Image) for image in movie[0]):
+            raise InputError("frames: each movie is Frames, or (images, their gates (t0, t1) in ns after the pulse)")
+        images, gates = movie
+        if gates is None:
             raise InputError(f"{images[0].name}: frames without gates; give (t0, t1) of each in ns after the pulse")
+        try:
+            pairs = np.asarray(gate_pairs(gates, images))
+        except InputError as error:
+            raise InputError(f"{images[0].file}: {error}") from None
         for image in images:
             _ = image.spacing
             check_same_pixels(image, images[0])
+            if image.camera != images[0].camera:
+                raise InputError(f"{image.name}: its camera is not that of {images[0].name}; a movie is of one camera")
+        if len({image.uncertainty is None for image in images}) > 1:
+            raise InputError(f"{images[0].file}: some frames carry an uncertainty and others do not; give all or none")
         if self.period is not None and pairs.max() > self.period * (1 + SAME):
             raise InputError(
                 f"{images[0].name}: its gates reach to {pairs.max():g} ns, the next pulse comes after {self.period:g} "
@@ -121,19 +135,18 @@ class FluenceSeries:
             )
         return Frames(list(images), np.minimum(np.round(pairs, 9), self.period or np.inf))
 
-    @property
-    def period(self) -> float | None:
-        """Of the laser, ns; None: single pulses."""
-        return self.decays[0].period if self.decays else None
-
     def _check_period(self) -> None:
+        if self.period is not None and not 0 < self.period < np.inf:
+            raise InputError(f"period = {self.period!r}; give the laser's period, a positive time in ns")
+        first = self.decays[0].period if self.decays and self.period is None else self.period
+        other = self.decays[0].file if self.decays and self.period is None else "the series"
         for decay in self.decays:
-            told = [one.period or np.inf for one in (decay, self.decays[0])]
+            told = [one or np.inf for one in (decay.period, first)]
             if told[0] != told[1] and not abs(told[0] / told[1] - 1) < SAME:
                 both = " and ".join("no period" if one == np.inf else f"a period of {one:g} ns" for one in told)
-                raise InputError(
-                    f"{decay.file} and {self.decays[0].file} have {both}: a series is of one laser; fit the two apart"
-                )
+                raise InputError(f"{decay.file} and {other} have {both}: a series is of one laser; fit the two apart")
+        if self.decays:
+            object.__setattr__(self, "period", self.decays[0].period)
         if self.period is not None and self.exposure is not None and self.exposure > self.period * (1 + SAME):
             raise InputError(
                 f"exposure = {self.exposure:g} ns is longer than the laser's period of {self.period:g} ns: it is what "

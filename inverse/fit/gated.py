@@ -80,7 +80,8 @@ def fit_by_length(
 
 
 def decay_time(images: Sequence[Image], gates: Float64[np.ndarray, "F 2"]) -> float:
-    """A lifetime (ns) to start from: the slope of the log of each gate's light per ns, weighted with the light.
+    """A lifetime (ns) to start from: the slope of the log of each gate's light per ns, weighted with how sure that is,
+    from the brightest gate to the first that has less than 1/e of its light; of many later ones most may be dark.
 
     The darkest rim of an image is the background. Where only one gate shows light, a fifth of that gate: at far less
     nothing says that the next one is not quite dark.
@@ -90,12 +91,16 @@ def decay_time(images: Sequence[Image], gates: Float64[np.ndarray, "F 2"]) -> fl
     rim[slice(None) if len(rim) == 1 else slice(1, -1), 1:-1] = False
     rims = [image.photons[mask & rim] for image, mask in zip(images, masks, strict=True)]
     dark = min((float(one.mean()) for one in rims if one.size), default=0.0)
-    totals = np.array(
-        [image.photons[mask].sum() - dark * mask.sum() for image, mask in zip(images, masks, strict=True)]
-    )
+    seen = [image.photons[mask] for image, mask in zip(images, masks, strict=True)]
+    totals = np.array([one.sum() - dark * one.size for one in seen])
+    errors = np.array([max(one.std(), 1e-300) * np.sqrt(one.size) for one in seen])
     rate, middle, length = totals / np.diff(gates, axis=1)[:, 0], gates.mean(axis=1), np.diff(gates, axis=1)[:, 0]
-    good = rate > 1e-3 * rate.max()
+    top = int(np.argmax(rate))
+    below = np.flatnonzero(rate[top:] < rate[top] / np.e)
+    used = np.s_[top : top + below[0] + 1 if below.size else None]
+    good = rate[used] > 1e-3 * rate[top]
     if good.sum() < 2:
-        return float(length[np.argmax(rate)] / 5)
-    slope = np.polyfit(middle[good], np.log(rate[good]), 1, w=np.sqrt(rate[good]))[0]
+        return float(length[top] / 5)
+    time, light, sure = (a[used][good] for a in (middle, rate, totals / errors))
+    slope = np.polyfit(time, np.log(light), 1, w=sure)[0]
     return float(np.clip(-1 / slope if slope < 0 else np.inf, length.min() / 10, 10 * gates.max()))

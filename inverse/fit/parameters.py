@@ -59,7 +59,7 @@ UNITS = {
     "scale": "photons/ns",
     "image_scale": "photons/ns",
     "frames_scale": "photons/ns",
-    "spectra_scale": "photons/ns",
+    "spectra_scale": "photons um^2/ns",
     "decay_scale": "photons/ns",
     "image_background": "photons/pixel",
     "frames_background": "photons/pixel",

@@ -5,6 +5,7 @@ spread of the images beyond laser and PSF, and the densities of the pulses.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -121,13 +122,14 @@ class Pulses:
         """The time in which the slowest decay or movie falls to 1/e, ns; of images alone the lifetime as given."""
         movies = [shot.frames for shot in self.shots if shot.frames is not None]
         if not movies and all(shot.decay is None for shot in self.shots):
+            what = "images" if any(shot.image for shot in self.shots) else "spectra"
             told = self.known.get("lifetime", (self.constraints.fixed.get("lifetime"), 0.0))[0]
             if told is not None:
                 return float(told)
             if self.given is None:
                 raise InputError(
-                    "images of several powers, without decays, an exposure or a lifetime: images integrated to the end "
-                    "hold nothing on time; give one of the three"
+                    f"{what} of several powers, without decays, frames, an exposure or a lifetime: integrated to the "
+                    "end they hold nothing on time; give one of the four"
                 )
             return float(self.given) / 5
         found = [decay_time(movie.images, movie.gates) for movie in movies]
@@ -211,6 +213,8 @@ class Pulses:
         centre, precision = np.zeros(len(self.names)), np.zeros((len(self.names),) * 2)
         for index, name in enumerate(self.names):
             free.append(self._limit(index, name, lower, upper, centre, precision))
+        of_band = {name: told for name, told in self.constraints.priors.items() if name in self.layout.colours}
+        centre, precision = replace(self.constraints, priors=of_band).weighed(self.names, centre, precision)
         own = [name for name in self.constraints.bounds if name in self.names]
         lower, upper = Constraints({}, {name: self.constraints.bounds[name] for name in own}).apply(
             self.names, lower, upper
@@ -272,6 +276,13 @@ class Pulses:
         found += [("spectra", one.pulse, one.reading) for one in self.scanned]
         found += [("decay", k, one) for k, one in enumerate(self.decays) if one is not None]
         return [one for what, k, one in found if self.ground(what, k) == background]
+
+    def held(self, start: np.ndarray) -> np.ndarray:
+        """The same numbers with what is fixed where it is fixed."""
+        start = start.copy()
+        for name, value in self.constraints.fixed.items():
+            start[self.names.index(name)] = inner(name, value)
+        return start
 
     def ground(self, what: str, pulse: int) -> str:
         """The name of a background."""

@@ -4,7 +4,7 @@ A round spot on a uniform film stays round (`solver.radial`): with ν_i(t) = ∫
 over the exposure of an image or the gate of a frame,
 
     image_i = b + a (∫ n_i dt ⊗ PSF, over each pixel),     decay_ij = b + a′ ∫ R_j(t − δ) ν_i(t) dt
-    spectra_i = b + a″ (∫ [n_i ℓ(E) + y m_i ℓ′(E)] dt ⊗ collection spot, over each cell and colour)
+    spectra_i = b + a″ (∫ [n_i ℓ(E) + y m_i ℓ′(E)] dt ⊗ collection spot, mean over each cell, over each colour)
 
 with one a for all, one for each kind of data, or one each, and the bands ℓ of free excitons and ℓ′ of trapped ones, y
 times as bright. Under a laser that repeats ν_i repeats, too, and bins of decays see parts of several periods. The
@@ -219,10 +219,12 @@ def _spectra(layout: Layout, parameters, at, k: int, light, cells: Cells, films)
     names = (*(f"{name}_{k + 1}" for name in CENTRES["spectra"]), *layout.colours)
     places, scale_at = jnp.array([at[name] for name in names]), at[scale_name(layout, "spectra", k)]
     sides = (cells.left, cells.right), (cells.below, cells.above)
+    area = ((cells.above - cells.below)[:, None] * (cells.right - cells.left)[None, :])[None]
 
     def shown(modes, numbers):
         own = dict(zip(names, numbers, strict=True))
-        seen = cell_image(modes, waves, *sides, numbers[:2], jnp.exp(own["collection_width"]))[..., None]
+        seen = cell_image(modes, waves, *sides, numbers[:2], jnp.exp(own["collection_width"])) / area
+        seen = seen[..., None]
         bright = seen[0] * lines(own, own["band_centre"][None], jnp.exp(own["linewidth"]), cells.edges)[None]
         if "trap_brightness" not in own:
             return bright

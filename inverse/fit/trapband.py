@@ -54,27 +54,21 @@ def with_band(pulses: Pulses, before: Optimum, start: np.ndarray) -> tuple[Optim
 
 def _pairs(pulses: Pulses, film: np.ndarray) -> list[tuple[float, np.ndarray]]:
     """(χ² of the spectra of all places, start with these bands) of the pairs that suit a film best."""
+    common = np.median([one.band[1] for one in pulses.scanned]) * np.array(WIDTHS)
+    low, high = (end([end(one.map.edges) for one in pulses.scanned]) for end in (np.min, np.max))
+    places = np.linspace(low, high, PLACES + 2)[1:-1]
+    told = pulses.constraints.fixed
+    grid = {name: np.array([told[name]]) if name in told else free for name, free in (
+        ("band_centre", places), ("linewidth", common), ("trap_band_centre", places),
+        ("trap_band_width", common))}  # fmt: skip
     free, trapped = _light(pulses, film)
-    widths = np.outer(WIDTHS, np.median([one.band[1] for one in pulses.scanned])).ravel()
-    ends = [(one.map.edges.min(), one.map.edges.max()) for one in pulses.scanned]
-    places = np.linspace(max(low for low, _ in ends), min(high for _, high in ends), PLACES + 2)[1:-1]
-    # columns and data with unit errors, the background of each map projected out
-    lines, rest = [], []
-    for one in pulses.scanned:
-        counts, errors = one.map.counts.sum((0, 1)), one.map.uncertainty
-        weight = 1 / np.sqrt(counts + 1.0 if errors is None else (errors**2).sum((0, 1)))
-        ground = weight / np.linalg.norm(weight)
-        shapes = np.stack([np.asarray(line(jnp.asarray(places), jnp.asarray(width), jnp.asarray(one.map.edges)))
-                           for width in widths]) * weight  # fmt: skip
-        lines.append(shapes - (shapes @ ground)[..., None] * ground)
-        rest.append(counts * weight - (counts * weight @ ground) * ground)
-    data, bands = np.concatenate(rest), [np.concatenate(parts, axis=-1) for parts in (
-        [light * shapes for light, shapes in zip(of, lines, strict=True)] for of in (free, trapped))]  # fmt: skip
+    sites, data = _columns(pulses, free, grid["band_centre"], grid["linewidth"])
+    traps, _ = _columns(pulses, trapped, grid["trap_band_centre"], grid["trap_band_width"])
     found = []
-    for (i, width), (j, other) in product(enumerate(widths), repeat=2):
-        for k, centre in enumerate(places):
-            below = np.flatnonzero(places < centre - width)
-            own, dark = bands[0][i, k], bands[1][j, below]
+    for (i, width), (j, other) in product(enumerate(grid["linewidth"]), enumerate(grid["trap_band_width"])):
+        for k, centre in enumerate(grid["band_centre"]):
+            below = np.flatnonzero(grid["trap_band_centre"] < centre - width)
+            own, dark = sites[i, k], traps[j, below]
             aa, bb, ab = own @ own, (dark**2).sum(1), dark @ own
             ay, by = own @ data, dark @ data
             det = np.maximum(aa * bb - ab**2, 1e-300)
@@ -82,11 +76,27 @@ def _pairs(pulses: Pulses, film: np.ndarray) -> list[tuple[float, np.ndarray]]:
             left = np.where((a > 0) & (b > 0), data @ data - a * ay - b * by, np.inf)
             if left.size and np.isfinite(left.min()):
                 at = int(np.argmin(left))
-                own = {"band_centre": centre, "linewidth": np.log(width), "trap_band_centre": places[below[at]],
-                       "trap_band_width": np.log(other), "trap_brightness": b[at] / a[at]}  # fmt: skip
-                found.append((float(left[at]), own, float(np.log(a[at]))))
+                numbers = {"band_centre": centre, "linewidth": np.log(width), "trap_brightness": b[at] / a[at],
+                           "trap_band_centre": grid["trap_band_centre"][below[at]],
+                           "trap_band_width": np.log(other)}  # fmt: skip
+                found.append((float(left[at]), numbers, float(np.log(a[at]))))
     best = sorted(found, key=lambda one: one[0])[:TRIED]
-    return [(left, _placed(pulses, film, own, brighter)) for left, own, brighter in best]
+    return [(left, _placed(pulses, film, numbers, brighter)) for left, numbers, brighter in best]
+
+
+def _columns(pulses: Pulses, light: np.ndarray, centres: np.ndarray, widths: np.ndarray):
+    """(what bands of so much light in each map add to all spectra, (widths, centres, bins); the spectra): with unit
+    errors, the background of each map projected out."""
+    lines, rest = [], []
+    for one, bright in zip(pulses.scanned, light, strict=True):
+        counts, errors = one.map.counts.sum((0, 1)), one.map.uncertainty
+        weight = 1 / np.sqrt(counts + 1.0 if errors is None else (errors**2).sum((0, 1)))
+        ground, edges = weight / np.linalg.norm(weight), jnp.asarray(one.map.edges)
+        shapes = np.stack([np.asarray(line(jnp.asarray(centres), jnp.asarray(width), edges)) for width in widths])
+        shapes = bright * shapes * weight
+        lines.append(shapes - (shapes @ ground)[..., None] * ground)
+        rest.append(counts * weight - (counts * weight @ ground) * ground)
+    return np.concatenate(lines, axis=-1), np.concatenate(rest)
 
 
 def _light(pulses: Pulses, film: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,4 +124,4 @@ def _placed(pulses: Pulses, film: np.ndarray, own: dict[str, float], brighter: f
         start[pulses.names.index(name)] = value
     for name in {scale_name(pulses.layout, "spectra", one.pulse) for one in pulses.scanned}:
         start[pulses.names.index(name)] += brighter
-    return start
+    return pulses.held(start)

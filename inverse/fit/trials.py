@@ -15,7 +15,7 @@ from jaxtyping import Float64
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import Shot
 from excidiff.inverse.fit.layout import CENTRES, FILMS, Instruments, Layout, scale_name
-from excidiff.inverse.fit.parameters import kind
+from excidiff.inverse.fit.parameters import inner, kind
 from excidiff.inverse.fit.pulses import RANGES, Pulses, arrival, rise
 from excidiff.inverse.fit.shots import Run, light_of, run_of, run_of_picture, series_model
 from excidiff.inverse.fit.taken import Taken
@@ -51,6 +51,11 @@ def starts(pulses: Pulses) -> list[Float64[np.ndarray, " P"]]:
     for film in pulses.constraints.starting(films, tried[order[0]])[1:]:
         film = np.clip(film, lower, upper)
         found.append(whole(pulses, film, against_decays(pulses, film[None])[1][0]))
+    of_band = {name: inner(name, value) for name, value in pulses.constraints.starts.items() if name in pulses.names}
+    if set(of_band) & set(pulses.layout.colours):
+        found.append(found[-1].copy())
+        for name in set(of_band) & set(pulses.layout.colours):
+            found[-1][pulses.names.index(name)] = of_band[name]
     return found
 
 
@@ -163,7 +168,7 @@ def whole(pulses: Pulses, film: np.ndarray, scales: np.ndarray) -> Float64[np.nd
         elif what.endswith("background"):
             least = 0.02 if np.isfinite(pulses.knowledge.lower[index]) else -np.inf  # photons, or data of any sign
             start[index] = max(_ground(pulses, name, shot), least)
-    return _lit(pulses, start)
+    return _lit(pulses, pulses.held(start))
 
 
 def _ground(pulses: Pulses, name: str, shot: Shot | None) -> float:

@@ -30,7 +30,7 @@ LABELS = {
     "trap_band_centre": "centre of the traps' band",
     "trap_band_width": "width σ of the traps' band",
     "trap_band_share": "the traps' share of the light",
-    "trap_brightness": "light of a trapped exciton, over that of a free one",
+    "trap_brightness": "brightness of trapped excitons beside free ones",
     "irf_shift": "shift of the response",
     "scattered_light": "scattered laser light",
 }
