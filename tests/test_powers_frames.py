@@ -81,7 +81,7 @@ def test_gates_may_overlap_and_leave_gaps():
 def test_derivatives_of_movies(changes):
     """Central differences to 1e-6 of each slope."""
     one = layout([Picture("image", 0, ((0.0, 20.0),)), Picture("frames", 0, GATES[:3]), Picture("frames", 2, GATES)],
-                 nodes=32, modes=48, steps=48, **changes)  # fmt: skip
+                 nodes=16, modes=24, steps=16, **changes)  # fmt: skip
     given, start = instruments(1, 3, 6), numbers(one)
     run = jax.jit(series_model(one))
     slopes = np.asarray(run(start, given)[1]).reshape(len(start), -1)
