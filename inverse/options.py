@@ -67,6 +67,9 @@ FIXABLE = {
     "trap_band_share": "dimensionless",
 }
 
+NOUNS = {"frames": "movie", "spectral_map": "spectral map"}
+"""What one of some data is called."""
+
 OPTIONS = {
     "decays and frames": (
         ("irf", "FILE", "the instrument's response, in the form of the decay"),
@@ -147,7 +150,7 @@ def check_options(settings: FitSettings) -> None:
             continue
         if place in seen:
             raise InputError(
-                f"{path}: this {what.replace('_', ' ')} is given twice; a second time it would count as a new "
+                f"{path}: this {NOUNS.get(what, what)} is given twice; a second time it would count as a new "
                 "measurement"
             )
         seen[place] = path
@@ -199,9 +202,8 @@ def _check_data(settings: FitSettings) -> None:
         raise InputError(f"{' and '.join(given)} given, but no peak densities, which pulses of several powers have")
     for name, role in DATA.items():
         data, densities = getattr(settings, name), getattr(settings, f"{role}_density")
-        words, option = role.replace("_", " ").removesuffix("s"), f"--{role.replace('_', '-')}-density"
+        words, option = NOUNS.get(role, role), f"--{role.replace('_', '-')}-density"
         if powers and len(data) != len(densities):
-            words = "movie" if name == "frames" else words
             raise InputError(f"{len(data)} {words}s with {len(densities)} peak densities; give {option} for each")
         if not powers and name in ("frames", "spectral_map") and len(data) > 1:
             raise InputError(

@@ -112,7 +112,8 @@ def _add_fit(parser: argparse.ArgumentParser, output: str = "excidiff-out") -> N
     told = "a table with both axes' units in its corner, or .hspy, .nc, .dm4, … with axes; may be repeated"
     parser.add_argument("--spectral-map", action="append", default=[], metavar="FILE", help=told)
     for what in ("image", "decay", "frames", "spectral-map"):
-        told = f'of each {what}, just after its pulse at the centre, such as "60 /um^2"; may be repeated'
+        noun = {"frames": "movie", "spectral-map": "spectral map"}.get(what, what)
+        told = f'of each {noun}, just after its pulse at the centre, such as "60 /um^2"; may be repeated'
         parser.add_argument(f"--{what}-density", action="append", default=[], metavar="DENSITY", help=told)
     for title, options in OPTIONS.items():
         group = parser.add_argument_group(title)

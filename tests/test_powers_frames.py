@@ -167,7 +167,7 @@ def test_movies_from_files(series, tmp_path, monkeypatch):
         ({"frames_density": ("1 /um^2",)}, "2 movies with 1 peak densities; give --frames-density for each"),
         ({}, "--frames is given 2 times: several are of pulses of several powers"),
         ({"frames_density": ("1 /um^2", "2 /um^2"), "frame_time": None}, "--frame-time"),
-        ({"frames": ("a.tif", "a.tif"), "frames_density": ("1 /um^2", "2 /um^2")}, "this frames is given twice"),
+        ({"frames": ("a.tif", "a.tif"), "frames_density": ("1 /um^2", "2 /um^2")}, "this movie is given twice"),
         ({"frames_density": ("1 /um^2", "2 /um^2"), "temperature": "300 K"}, "--temperature given"),
     ],
 )

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from excidiff.inverse.results.storage import check_result_folder, inside, plain_name, result_folder
-from excidiff.inverse.settings import FitSettings, Run, changed_inputs, file_hash, read_run, relative_to, write_run
+from excidiff.inverse.settings import (
+    FORMAT,
+    FitSettings,
+    Run,
+    changed_inputs,
+    file_hash,
+    read_run,
+    relative_to,
+    write_run,
+)
 from excidiff.solver.solution import InputError
 
 
@@ -155,3 +164,14 @@ def test_names_cannot_leave_the_folder(tmp_path, name):
     cleaned = plain_name(name)
     assert inside(tmp_path / "out", cleaned).parent == (tmp_path / "out").resolve()
     assert cleaned not in ("", ".", "..")
+
+
+def test_older_runs_named_one_file_of_frames_and_spectra(tmp_path: Path):
+    """As a text, where a list stands now; one with a list says the same."""
+    found = []
+    for frames, spectra in (('"a.tif"', '"b.csv"'), ('["a.tif"]', '["b.csv"]')):
+        text = f'format = "{FORMAT}"\n[fit]\nframes = {frames}\nspectral_map = {spectra}\nlaser_fwhm = "300 nm"\n'
+        (tmp_path / "run.toml").write_text(text)
+        found.append(read_run(tmp_path / "run.toml").settings)
+    assert found[0] == found[1]
+    assert found[0].frames == (str((tmp_path / "a.tif").resolve()),)
