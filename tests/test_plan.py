@@ -51,6 +51,7 @@ def test_an_image_and_a_decay_determine_both():
     assert known["lifetime"] == pytest.approx(0.02)
 
 
+@pytest.mark.gate
 def test_frames_of_several_powers_are_planned_as_they_are_fitted(tmp_path):
     """A movie of one gate tells what the image of that exposure does, to 1e-9; cut into gates it tells far more."""
     film = {"diffusivity": 0.02, "lifetime": 4.0, "annihilation": 4e-4}

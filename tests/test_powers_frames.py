@@ -69,6 +69,7 @@ def test_gates_add_up_to_the_image():
     assert np.abs(gate - every[3]).max() < 1e-5 * every[3].max()  # the steps in time end elsewhere
 
 
+@pytest.mark.gate
 def test_gates_may_overlap_and_leave_gaps():
     wide = ((0.0, 4.0), (2.0, 7.0), (12.0, 20.0))
     found = shown(layout([Picture("frames", 0, wide)]), instruments(3)).reshape(3, 576) - 0.2

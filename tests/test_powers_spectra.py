@@ -60,7 +60,10 @@ def numbers(one: Layout, **changes: float) -> np.ndarray:
     return np.array([known.get(name, 0.0) for name in names_of(one)])
 
 
-@pytest.mark.parametrize("changes", [{}, {"line": "voigt", "scale": "free", "period": 250.0, "spectra": (1,)}])
+VOIGT = {"line": "voigt", "scale": "free", "period": 250.0, "spectra": (1,)}
+
+
+@pytest.mark.parametrize("changes", [{}, pytest.param(VOIGT, marks=pytest.mark.gate)])
 def test_derivatives_of_spectra(changes):
     """Central differences to 1e-6 of each slope."""
     one = layout(nodes=16, modes=24, steps=16, decays=(None,) * 3, **changes)
@@ -74,6 +77,7 @@ def test_derivatives_of_spectra(changes):
         assert np.abs(slopes[index] - difference).max() < allowed, names_of(one)[index]
 
 
+@pytest.mark.gate
 def test_all_light_of_a_map_is_that_of_the_film():
     """Cells and colours that hold all light add up to the photons of all excitons, to 1e-6."""
     one = layout(decays=(None,) * 3, spectra=(1,))
@@ -201,6 +205,7 @@ def test_a_start_of_a_band_is_tried_as_well(series):
     assert tried[0][at] != tried[-1][at]
 
 
+@pytest.mark.gate
 def test_maps_of_unlike_steps_are_of_one_scale():
     """Cells half as wide see the same light at a place: the mean over the cell, to the curvature across it."""
     one = layout(decays=(None,) * 3, spectra=(0, 1))
@@ -222,6 +227,7 @@ def test_a_spectrometer_that_sees_points_is_told_of(series):
     assert any("No collection spot was given" in sentence for sentence in found.warnings)
 
 
+@pytest.mark.gate
 def test_draws_of_the_share_follow_all_numbers():
     """To first order in the log-odds, against the share itself: 5 % of the spread of draws."""
     one = layout(decays=(None,) * 3)
