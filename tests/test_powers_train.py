@@ -104,7 +104,7 @@ def test_annihilation_on_top_of_what_earlier_pulses_left():
         assert abs(entry.value - truth) < 3.5 * entry.stderr
         assert entry.stderr < 0.1 * truth
     assert abs(found.goodness["z"]) < 3.5
-    alone = replace(series, decays=[replace(decay, period=None) for decay in series.decays])
+    alone = replace(series, period=None, decays=[replace(decay, period=None) for decay in series.decays])
     wrong = Experiment(series=alone, model="annihilation").fit()
     assert [entry.status for entry in wrong.measurements].count("flagged") >= 2
 
