@@ -44,12 +44,12 @@ METHODS = (
 )
 OF_SPECTRA = (
     "; spectra are bands of free and, where they show, of trapped excitons, blurred by the collection spot and "
-    "integrated over cells and colours"
+    "averaged over cells and integrated over colours"
 )
 SHARPER = 3.0  # times the photons of a decay, that its response must have for its own noise to be left out
 CLEAR = 6.0  # of BIC: odds of twenty to one
 SCALES = {
-    "shared": "one for all data",
+    "shared": "one for all data but spectra",
     "kind": "one for each kind of data",
     "free": "free for each measurement",
 }

@@ -63,7 +63,7 @@ def numbers(one: Layout, **changes: float) -> np.ndarray:
 VOIGT = {"line": "voigt", "scale": "free", "period": 250.0, "spectra": (1,)}
 
 
-@pytest.mark.parametrize("changes", [{}, pytest.param(VOIGT, marks=pytest.mark.gate)])
+@pytest.mark.parametrize("changes", [{"scale": "shared"}, pytest.param(VOIGT, marks=pytest.mark.gate)])
 def test_derivatives_of_spectra(changes):
     """Central differences to 1e-6 of each slope."""
     one = layout(nodes=16, modes=24, steps=16, decays=(None,) * 3, **changes)

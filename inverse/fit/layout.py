@@ -112,16 +112,13 @@ def names_of(layout: Layout) -> tuple[str, ...]:
     """The parameters in order: the film's, the spot's, the pulses', those of pictures, spectra and decays."""
     pulses = range(len(layout.decays))
     found = [*FILMS[layout.model], "width", "psf_width", *layout.colours, *(f"peak_density_{k + 1}" for k in pulses)]
-    if layout.scale == "shared":
-        found.append("scale")
     measured = {what: _pulses_of(layout, what) for what in KINDS}
     for what, members in measured.items():
-        if layout.scale != "shared":
-            found += dict.fromkeys(scale_name(layout, what, k) for k in members)
-        found += dict.fromkeys(ground_name(layout, what, k) for k in members)
+        found += [scale_name(layout, what, k) for k in members] + [ground_name(layout, what, k) for k in members]
     placed = [*((one.what, one.pulse) for one in layout.pictures), *(("spectra", k) for k in layout.spectra)]
     found += [f"{name}_{k + 1}" for what, k in placed for name in CENTRES[what]]
-    return (*found, *(f"shift_{k + 1}" for k in measured["decay"]))
+    found += [f"shift_{k + 1}" for k in measured["decay"]]
+    return tuple(dict.fromkeys(found))  # scales and backgrounds may be shared
 
 
 def _pulses_of(layout: Layout, what: str) -> list[int]:
