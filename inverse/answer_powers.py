@@ -72,13 +72,13 @@ def fit_powers(
     """
     of_film = set().union(*FILMS.values())
     film = {name: (one, error / one) for name, (one, error) in constraints.priors.items() if name in of_film}
-    told = Told(film=film if lifetime is None else {**film, "lifetime": _relative(lifetime)})
-    if collection is not None:
-        told = told._replace(collection=_relative(collection, FWHM))
-    told = told._replace(line=line)
-    if optics is not None:
-        told = told._replace(width=_relative(optics.source, FWHM))
-        told = told._replace(psf=None if optics.psf is None else _relative(optics.psf, FWHM))
+    told = Told(
+        width=None if optics is None else _relative(optics.source, FWHM),
+        psf=None if optics is None or optics.psf is None else _relative(optics.psf, FWHM),
+        film=film if lifetime is None else {**film, "lifetime": _relative(lifetime)},
+        collection=None if collection is None else _relative(collection, FWHM),
+        line=line,
+    )
     tried: list[MeasuredSeries] = []
     best = None
     for name in FILMS if model is None else (model,):

@@ -101,14 +101,14 @@ def draw_series(found: MeasuredSeries, intervals: Intervals, progress: Progress 
     columns |= followed(found.fit, columns)
     drawn, entries = _replaced(found.parameters, columns), []
     layout = found.fit.layout
-    placed = iter([*((one.what, one.pulse) for one in layout.pictures), *(("spectra", k) for k in layout.spectra)])
+    pictures = iter((*layout.pictures, *layout.spectra))
     for entry in found.measurements:
         if entry.kind in ("image", "spectral_map"):
-            what, pulse = next(placed)
-            names = zip(CENTRES["image"], CENTRES[what], strict=True)
-            own = {axis: columns[f"{name}_{pulse + 1}"] for axis, name in names if axis in entry.parameters}
+            one = next(pictures)
+            names = zip(CENTRES["image"], CENTRES[one.what], strict=True)
+            own = {axis: columns[f"{name}_{one.pulse + 1}"] for axis, name in names if axis in entry.parameters}
             if "trap_band_share" in entry.parameters:
-                own["trap_band_share"] = drawn_share(found.fit, pulse, draws.values)
+                own["trap_band_share"] = drawn_share(found.fit, one, draws.values)
             entry = replace(entry, parameters=_replaced(entry.parameters, own))
         entries.append(entry)
     return replace(found, measurements=tuple(entries), drawn=drawn, made=draws.made)

@@ -210,9 +210,9 @@ class Experiment:
 
     def _fit(self, progress: Progress | None) -> FitResult:
         if self.series is not None:
-            found, tried = self.measured_series(self.model)
-            found = draw_series(found, self.intervals, progress)
             optics = None if self.series.uniform else self.optics()
+            found, tried = self.measured_series(self.model, optics)
+            found = draw_series(found, self.intervals, progress)
             collection = given_number(self.collection_fwhm, "collection_fwhm")
             return finished(answer_series(found, tried, optics, self.settings(), self.unreadable, collection))
         alone = not self.images and self.spectral_map is None
@@ -312,10 +312,11 @@ class Experiment:
             absorption=self.absorption,
         )
 
-    def measured_series(self, model: Model | None) -> tuple[MeasuredSeries, list[MeasuredSeries]]:
-        """The fit of the fluence series, and all that were tried for it."""
+    def measured_series(
+        self, model: Model | None, optics: Optics | None
+    ) -> tuple[MeasuredSeries, list[MeasuredSeries]]:
+        """The fit of the fluence series, and all that were tried for it; `optics`: None under even light."""
         assert self.series is not None
-        optics = None if self.series.uniform else self.optics()
         lifetime, collection = (given_number(getattr(self, name), name) for name in ("lifetime", "collection_fwhm"))
         return fit_powers(self.series, model, self.constraints, optics, lifetime, collection, self.line)
 

@@ -185,8 +185,8 @@ def judged(series: FluenceSeries, fit: SeriesFit) -> list[Measurement]:
     found, shots = [], series.shots
     for picture, expected in zip(fit.layout.pictures, fit.pictures, strict=True):
         found.append(_picture(shots[picture.pulse], picture, expected, fit))
-    for k, expected in zip(fit.layout.spectra, fit.spectra, strict=True):
-        found.append(_spectra(shots[k], k, expected, fit))
+    for picture, expected in zip(fit.layout.spectra, fit.spectra, strict=True):
+        found.append(_spectra(shots[picture.pulse], picture, expected, fit))
     lit = [(k, shot.decay) for k, shot in enumerate(shots) if shot.decay is not None]
     for (k, decay), expected in zip(lit, fit.decays, strict=True):
         ends = {"t0": float(decay.edges[0]), "t1": float(decay.edges[-1])}
@@ -228,51 +228,51 @@ def _picture(shot: Shot, picture: Picture, expected: np.ndarray, fit: SeriesFit)
     )
 
 
-def _spectra(shot: Shot, k: int, expected: np.ndarray, fit: SeriesFit) -> Measurement:
+def _spectra(shot: Shot, picture: Picture, expected: np.ndarray, fit: SeriesFit) -> Measurement:
     """A map of spectra, with the share of its light that is of traps."""
     measured = shot.spectral_map
     assert measured is not None
     blocks = (min(4, measured.y.size), 8, 12)
-    found = _held("spectra", measured.file, spectra_reading(measured), expected, blocks, fit, k)
+    found = _held("spectra", measured.file, spectra_reading(measured), expected, blocks, fit, picture.pulse)
     if found.reason is not None:
         more = "; a band that shifts with the place asks for --model relaxation or reabsorption, of each map alone"
         found = replace(found, reason=found.reason + more)
     told = _told_of(shot) | {
-        axis: estimate(fit, f"{name}_{k + 1}")
+        axis: estimate(fit, f"{name}_{picture.pulse + 1}")
         for axis, name in zip(CENTRES["image"], CENTRES["spectra"], strict=True)
         if axis == "centre_x" or measured.y.size > 1
     }
     if fit.banded:
-        told["trap_band_share"] = _share_of_traps(fit, k)
+        told["trap_band_share"] = _share_of_traps(fit, picture)
     shown = pictured(measured, expected, np.asarray(found.variance))
-    ground = fit.value(ground_name(fit.layout, "spectra", k))
+    ground = fit.value(ground_name(fit.layout, "spectra", picture.pulse))
     return replace(found, kind="spectral_map", parameters=told, series=reduced(measured, expected, ground), **shown)
 
 
-def _share_of_traps(fit: SeriesFit, k: int) -> Estimate:
-    """y M/(N + y M), M and N the light of all trapped and free excitons after pulse `k`, its error from all numbers,
+def _share_of_traps(fit: SeriesFit, picture: Picture) -> Estimate:
+    """y M/(N + y M), M and N the light of all trapped and free excitons of spectra, its error from all numbers,
     the interval that of its log-odds."""
-    index, value, slopes = _log_odds(fit, k)
+    index, value, slopes = _log_odds(fit, picture)
     error = float(np.sqrt(slopes @ fit.covariance[np.ix_(index, index)] @ slopes))
     low, high = (float(_share(value + side * NORMAL_95 * error)) for side in (-1, 1))
     share = float(_share(value))
     return Estimate(share, share * (1 - share) * error, (low, high), "", origin="derived")
 
 
-def drawn_share(fit: SeriesFit, k: int, draws: Float64[np.ndarray, "N P"]) -> Float64[np.ndarray, " N"]:
+def drawn_share(fit: SeriesFit, picture: Picture, draws: Float64[np.ndarray, "N P"]) -> Float64[np.ndarray, " N"]:
     """The same of every draw of all numbers, in the fit's own: its odds are in proportion to the brightness, and their
     logarithm follows the others to first order."""
-    (*film, bright), value, slopes = _log_odds(fit, k)
+    (*film, bright), value, slopes = _log_odds(fit, picture)
     followed = (draws[:, film] - fit.values[film]) @ slopes[:-1]
     brighter = np.log(np.maximum(draws[:, bright], 1e-300) / fit.values[bright])
     return np.asarray(_share(value + followed + brighter))
 
 
-def _log_odds(fit: SeriesFit, k: int) -> tuple[list[int], float, Float64[np.ndarray, " F"]]:
+def _log_odds(fit: SeriesFit, picture: Picture) -> tuple[list[int], float, Float64[np.ndarray, " F"]]:
     """(places of the numbers that the traps' share rests on, its log-odds, their slopes)."""
-    names = (*FILMS[fit.model], "width", f"peak_density_{k + 1}", "trap_brightness")
+    names = (*FILMS[fit.model], "width", f"peak_density_{picture.pulse + 1}", "trap_brightness")
     index = [fit.names.index(name) for name in names]
-    share, slopes = trap_share(fit.layout, fit.values[index], fit.problem.arguments[0].radius)
+    share, slopes = trap_share(fit.layout, picture, fit.values[index], fit.problem.arguments[0].radius)
     return index, float(np.log(share / (1 - share))), slopes / (share * (1 - share))
 
 

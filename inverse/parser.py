@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from excidiff.inverse.filmfile import EXAMPLE
 from excidiff.inverse.machine import DEVICES
-from excidiff.inverse.options import FIXABLE, INTERVALS, MODELS, OF_PEAKS, OPTIONS
+from excidiff.inverse.options import FIXABLE, INTERVALS, MODELS, NOUNS, OF_PEAKS, OPTIONS
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -112,7 +112,7 @@ def _add_fit(parser: argparse.ArgumentParser, output: str = "excidiff-out") -> N
     told = "a table with both axes' units in its corner, or .hspy, .nc, .dm4, … with axes; may be repeated"
     parser.add_argument("--spectral-map", action="append", default=[], metavar="FILE", help=told)
     for what in ("image", "decay", "frames", "spectral-map"):
-        noun = {"frames": "movie", "spectral-map": "spectral map"}.get(what, what)
+        noun = NOUNS.get(what.replace("-", "_"), what)
         told = f'of each {noun}, just after its pulse at the centre, such as "60 /um^2"; may be repeated'
         parser.add_argument(f"--{what}-density", action="append", default=[], metavar="DENSITY", help=told)
     for title, options in OPTIONS.items():

@@ -14,6 +14,7 @@ from excidiff.inverse.batch import Progress
 from excidiff.inverse.compare import PARTS, Candidate, hold, table, verdict
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.fit.layout import FILMS
+from excidiff.inverse.fit.optics import Optics
 from excidiff.inverse.lifetimes import MOST, lifetimes_in_words, measure_decays
 from excidiff.inverse.results import page
 from excidiff.inverse.results.result import plain
@@ -96,18 +97,19 @@ def _candidates(experiment: Experiment) -> list[Callable[[], Candidate]]:
     if experiment.images:
         raise InputError(
             "steady images and frames have one model here, the uniform film (or the landscape that is given): compare "
-            "decays, spectral maps, or images and decays of several powers"
+            "decays, spectral maps, or data of several powers"
         )
     if experiment.series is not None:
-        return [partial(_film, experiment, name) for name in FILMS]
+        optics = None if experiment.series.uniform else experiment.optics()
+        return [partial(_film, experiment, optics, name) for name in FILMS]
     if experiment.spectral_map is not None:
         absorbing = ("reabsorption",) if experiment.absorption is not None else ()
         return [partial(_map, experiment, name) for name in ("free", "relaxation", *absorbing)]
     return [partial(_lifetimes, experiment, count) for count in range(1, MOST + 1)]
 
 
-def _film(experiment: Experiment, name: str) -> Candidate:
-    found, _ = experiment.measured_series(name)  # type: ignore[arg-type]
+def _film(experiment: Experiment, optics: Optics | None, name: str) -> Candidate:
+    found, _ = experiment.measured_series(name, optics)  # type: ignore[arg-type]
     return Candidate(name, WORDS[name], (found.fit,), found.measurements)
 
 

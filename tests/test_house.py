@@ -35,8 +35,8 @@ fit.draws fit.bootstrap fit.uncertainty fit.sampling fit.fitted fit.blocks
 fit.limits fit.start fit.response fit.onset fit.sway fit.decay fit.spot fit.gated fit.rescale fit.quality
 fit.cells fit.even fit.fieldmap fit.scanfield fit.smoothing fit.descent
 fit.optics fit.magnification fit.landscape fit.film fit.lines fit.guided fit.colours fit.peaks fit.spectrograph
-fit.spectralsearch fit.spectral fit.layout fit.taken fit.shots fit.splines fit.pulses fit.trials fit.trapband
-fit.fluence
+fit.spectralsearch fit.spectral fit.layout fit.taken fit.shots fit.splines fit.arrivals fit.pulses fit.trials
+fit.trapband fit.fluence
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
 results.scatter results.slit results.gates results.traces results.spectrum results.peaks results.page
 results.correlations results.panels results.record results.report results.result results.mapped results.mapfigure

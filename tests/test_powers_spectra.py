@@ -14,7 +14,7 @@ from excidiff.inverse import Decay, Experiment, FitResult, InputError
 from excidiff.inverse.cli import main
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.files.spectra import SpectralMap
-from excidiff.inverse.fit.layout import Cells, Instruments, Layout, names_of
+from excidiff.inverse.fit.layout import Cells, Instruments, Layout, Picture, names_of
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.pulses import Pulses, Told
 from excidiff.inverse.fit.shots import series_model, trap_share
@@ -27,6 +27,7 @@ PEAKS = (200.0, 2000.0, 12000.0)
 TIME = np.arange(0.0, 60.1, 0.25)
 PLACES = np.arange(-1.5, 1.51, 0.1)
 COLOURS = np.linspace(2150.0, 2450.0, 76)
+TAKEN = [Picture("spectra", k, ((0.0, 200.0),)) for k in range(3)]
 FILM = {"diffusivity": 0.02, "lifetime": 4.0, "trap_density": 1500.0, "capture": 1e-3, "release": 0.02,
         "trap_lifetime": 15.0}  # fmt: skip
 BAND = {"linewidth": 22.0, "band_centre": 2360.0, "trap_band_centre": 2265.0, "trap_band_width": 30.0,
@@ -37,7 +38,7 @@ OPTICS = {"laser_fwhm": 0.12 * FWHM, "psf_fwhm": 0.08 * FWHM, "collection_fwhm":
 def layout(**changes) -> Layout:
     given = {"model": "saturable traps", "pictures": (), "decays": (tuple(TIME.tolist()),) * 3, "firsts": (0.0,) * 3,
              "responses": (0.0,) * 3, "scale": "kind", "even": False, "quadratic": False, "nodes": 48, "modes": 96,
-             "steps": 96, "spectra": (0, 1, 2), "exposure": 200.0}  # fmt: skip
+             "steps": 96, "spectra": tuple(TAKEN)}  # fmt: skip
     return Layout(**{**given, **changes})
 
 
@@ -60,27 +61,21 @@ def numbers(one: Layout, **changes: float) -> np.ndarray:
     return np.array([known.get(name, 0.0) for name in names_of(one)])
 
 
-VOIGT = {"line": "voigt", "scale": "free", "period": 250.0, "spectra": (1,)}
+VOIGT = {"line": "voigt", "scale": "free", "period": 250.0, "spectra": (TAKEN[1],)}
 
 
 @pytest.mark.parametrize("changes", [{"scale": "shared"}, pytest.param(VOIGT, marks=pytest.mark.gate)])
-def test_derivatives_of_spectra(changes):
+def test_derivatives_of_spectra(changes, check_slopes):
     """Central differences to 1e-6 of each slope."""
     one = layout(nodes=16, modes=24, steps=16, decays=(None,) * 3, **changes)
     run, given, start = jax.jit(series_model(one)), instruments(len(one.spectra)), numbers(one)
-    slopes = np.asarray(run(start, given)[1]).reshape(len(start), -1)
-    for index in range(len(start)):
-        step = 1e-4 * np.eye(len(start))[index]
-        ends = [np.asarray(run(start + by * step, given)[0]).ravel() for by in (1, -1)]
-        difference = (ends[0] - ends[1]) / 2e-4
-        allowed = 1e-6 * max(np.abs(difference).max(), 1e-6)
-        assert np.abs(slopes[index] - difference).max() < allowed, names_of(one)[index]
+    check_slopes(lambda p: run(p, given), start, names_of(one))
 
 
 @pytest.mark.gate
 def test_all_light_of_a_map_is_that_of_the_film():
     """Cells and colours that hold all light add up to the photons of all excitons, to 1e-6."""
-    one = layout(decays=(None,) * 3, spectra=(1,))
+    one = layout(decays=(None,) * 3, spectra=(TAKEN[1],))
     sides, across = np.linspace(-3.0, 3.0, 31), np.array([-3.0])
     edges = np.linspace(1800.0, 2800.0, 101)
     cells = Cells(*(jnp.asarray(a) for a in (sides[:-1], sides[1:], across, -across, edges)))
@@ -88,11 +83,11 @@ def test_all_light_of_a_map_is_that_of_the_film():
     given = Instruments((), jnp.asarray(5.0), (), (cells,))
     found = np.asarray(jax.jit(series_model(one))(start, given)[0]).ravel().sum() - 0.3 * 30 * 100
     own = start[[names_of(one).index(name) for name in (*FILM, "width", "peak_density_2", "trap_brightness")]]
-    share, slopes = trap_share(one, own, 5.0)
+    share, slopes = trap_share(one, TAKEN[1], own, 5.0)
     steady = layout(decays=((0.0, 200.0), (0.0, 200.0), (0.0, 200.0)), spectra=())
     light = np.asarray(jax.jit(series_model(steady))(numbers(steady), Instruments((), jnp.asarray(5.0)))[0]).ravel()
     assert found * 0.2 * 6.0 == pytest.approx(2.0 * (light[1] - 0.3) / 5.0 / (1 - share), rel=1e-6)
-    ends = [trap_share(one, own + by * 1e-4 * np.eye(own.size)[2], 5.0)[0] for by in (1, -1)]
+    ends = [trap_share(one, TAKEN[1], own + by * 1e-4 * np.eye(own.size)[2], 5.0)[0] for by in (1, -1)]
     assert slopes[2] == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-5)
 
 
@@ -128,7 +123,7 @@ def test_spectra_and_decays_tell_film_and_bands(series):
     assert shares[0].value > shares[1].value > shares[2].value
     one = layout()
     own = numbers(one)[[names_of(one).index(name) for name in (*FILM, "width", "peak_density_1", "trap_brightness")]]
-    assert abs(shares[0].value - trap_share(one, own, 5.0)[0]) < 3.5 * shares[0].stderr
+    assert abs(shares[0].value - trap_share(one, TAKEN[0], own, 5.0)[0]) < 3.5 * shares[0].stderr
     assert found.spectral_maps[0].series["peak"].shape == (31,)
     assert "spectra are bands" in found.methods
 
@@ -208,7 +203,7 @@ def test_a_start_of_a_band_is_tried_as_well(series):
 @pytest.mark.gate
 def test_maps_of_unlike_steps_are_of_one_scale():
     """Cells half as wide see the same light at a place: the mean over the cell, to the curvature across it."""
-    one = layout(decays=(None,) * 3, spectra=(0, 1))
+    one = layout(decays=(None,) * 3, spectra=tuple(TAKEN[:2]))
     start = numbers(one)
     start[names_of(one).index("peak_density_2")] = start[names_of(one).index("peak_density_1")]
     across = np.array([0.0])
@@ -239,9 +234,9 @@ def test_draws_of_the_share_follow_all_numbers():
     for name in (*FILM, "trap_brightness"):
         at = names.index(name)
         draws[:, at] += (0.02 if name != "trap_brightness" else 0.001) * random.standard_normal(6)
-    found = drawn_share(fit, 1, draws)
+    found = drawn_share(fit, TAKEN[1], draws)
     index = [names.index(name) for name in (*FILM, "width", "peak_density_2", "trap_brightness")]
-    exact = np.array([trap_share(one, draw[index], 5.0)[0] for draw in draws])
+    exact = np.array([trap_share(one, TAKEN[1], draw[index], 5.0)[0] for draw in draws])
     assert np.abs(found - exact).max() < 0.05 * exact.std()
 
 

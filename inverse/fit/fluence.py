@@ -69,7 +69,7 @@ def fit_series(series: FluenceSeries, model: str, constraints: Constraints, told
 def _result(pulses: Pulses, best: Optimum, problem: Problem) -> SeriesFit:
     if not np.isfinite(best.parameters).all():
         raise SolverError("the fluence series: the fit met numbers that are not finite; look for stray counts")
-    reads = [one.reading for one in (*pulses.taken, *pulses.scanned)] + [one for one in pulses.decays if one]
+    reads, pictures, seen = pulses.readings, len(pulses.taken), len(pulses.seen)
     ends = np.cumsum([one.values.size for one in reads])[:-1]
     parts = np.split(np.asarray(best.expected).ravel(), ends)
     shown = tuple(part.reshape(one.values.shape) for part, one in zip(parts, reads, strict=True))
@@ -77,9 +77,9 @@ def _result(pulses: Pulses, best: Optimum, problem: Problem) -> SeriesFit:
         **solved(problem, best, pulses.names),
         model=pulses.layout.model,
         layout=pulses.layout,
-        pictures=shown[: len(pulses.taken)],
-        spectra=shown[len(pulses.taken) : len(pulses.taken) + len(pulses.scanned)],
-        decays=shown[len(pulses.taken) + len(pulses.scanned) :],
+        pictures=shown[:pictures],
+        spectra=shown[pictures:seen],
+        decays=shown[seen:],
         limits=pulses.limits,
         bounded=tuple(pulses.constraints.bounds),
         followed={},

@@ -91,9 +91,10 @@ def decay_time(images: Sequence[Image], gates: Float64[np.ndarray, "F 2"]) -> fl
     rim[slice(None) if len(rim) == 1 else slice(1, -1), 1:-1] = False
     rims = [image.photons[mask & rim] for image, mask in zip(images, masks, strict=True)]
     dark = min((float(one.mean()) for one in rims if one.size), default=0.0)
+    scatter = max((float(one.var()) for one in rims if one.size), default=0.0)
     seen = [image.photons[mask] for image, mask in zip(images, masks, strict=True)]
     totals = np.array([one.sum() - dark * one.size for one in seen])
-    errors = np.array([max(one.std(), 1e-300) * np.sqrt(one.size) for one in seen])
+    errors = np.sqrt([scatter * one.size + max(total, 1.0) for one, total in zip(seen, totals, strict=True)])
     rate, middle, length = totals / np.diff(gates, axis=1)[:, 0], gates.mean(axis=1), np.diff(gates, axis=1)[:, 0]
     top = int(np.argmax(rate))
     below = np.flatnonzero(rate[top:] < rate[top] / np.e)

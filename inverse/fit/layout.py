@@ -35,7 +35,8 @@ class Spline(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """What a camera took of pulse `pulse`: an "image", or "frames", one per gate. gates: (t0, t1) of each in ns."""
+    """What was taken of pulse `pulse` against position: an "image", "frames", one per gate, or "spectra". gates:
+    (t0, t1) of each in ns."""
 
     what: str
     pulse: int
@@ -45,13 +46,13 @@ class Picture(NamedTuple):
 class Layout(NamedTuple):
     """What is the same for every value of the parameters; hashable. Times in ns.
 
-    model: of `FILMS`. pictures: images, then frames, by their pulses. spectra: pulses of which a map of spectra was
-    taken, over the `exposure`; line: of their band, see `fit.colours.LINES`. decays: per pulse the edges of its light's
-    bins, from the pulse on, or None. firsts: where a decay's own bins begin on its axis. responses: per pulse the σ of
-    its decay's Gaussian response, 0 for none, or a measured one. scale: "shared", "kind" or "free", see
-    `FluenceSeries`. even: whether the laser's light is. quadratic: whether light goes with n². nodes, modes, steps: of
-    the solver. period: of the laser, None for single pulses; with it the edges of `decays` may lie anywhere, as light
-    is there at all times, and `bins` says how many each decay has itself.
+    model: of `FILMS`. pictures: images, then frames, by their pulses; spectra: maps of them likewise. line: of their
+    band, see `fit.colours.LINES`. decays: per pulse the edges of its light's bins, from the pulse on, or None. firsts:
+    where a decay's own bins begin on its axis. responses: per pulse the σ of its decay's Gaussian response, 0 for none,
+    or a measured one. scale: "shared", "kind" or "free", see `FluenceSeries`. even: whether the laser's light is.
+    quadratic: whether light goes with n². nodes, modes, steps: of the solver. period: of the laser, None for single
+    pulses; with it the edges of `decays` may lie anywhere, as light is there at all times, and `bins` says how many
+    each decay has itself.
     """
 
     model: str
@@ -67,8 +68,7 @@ class Layout(NamedTuple):
     steps: int
     period: float | None = None
     bins: tuple[int, ...] = ()
-    spectra: tuple[int, ...] = ()
-    exposure: float = 0.0
+    spectra: tuple[Picture, ...] = ()
     line: str = "gaussian"
 
     @property
@@ -115,8 +115,7 @@ def names_of(layout: Layout) -> tuple[str, ...]:
     measured = {what: _pulses_of(layout, what) for what in KINDS}
     for what, members in measured.items():
         found += [scale_name(layout, what, k) for k in members] + [ground_name(layout, what, k) for k in members]
-    placed = [*((one.what, one.pulse) for one in layout.pictures), *(("spectra", k) for k in layout.spectra)]
-    found += [f"{name}_{k + 1}" for what, k in placed for name in CENTRES[what]]
+    found += [f"{name}_{one.pulse + 1}" for one in (*layout.pictures, *layout.spectra) for name in CENTRES[one.what]]
     found += [f"shift_{k + 1}" for k in measured["decay"]]
     return tuple(dict.fromkeys(found))  # scales and backgrounds may be shared
 
@@ -125,9 +124,7 @@ def _pulses_of(layout: Layout, what: str) -> list[int]:
     """Of which this was measured."""
     if what == "decay":
         return [k for k, edges in enumerate(layout.decays) if edges is not None]
-    if what == "spectra":
-        return list(layout.spectra)
-    return [one.pulse for one in layout.pictures if one.what == what]
+    return [one.pulse for one in (*layout.pictures, *layout.spectra) if one.what == what]
 
 
 def scale_name(layout: Layout, what: str, k: int) -> str:

@@ -13,20 +13,18 @@ import jax
 import numpy as np
 
 from excidiff.inverse.files.data import Image
-from excidiff.inverse.files.decays import Decay, Histogram, Response
 from excidiff.inverse.files.fluences import FluenceSeries
+from excidiff.inverse.fit.arrivals import lit_edges, response_sigma, shifts
 from excidiff.inverse.fit.gated import decay_time
 from excidiff.inverse.fit.laws import Reading, Row, decay_reading
 from excidiff.inverse.fit.layout import Instruments, Layout, Picture, ground_name, names_of
 from excidiff.inverse.fit.optimise import Knowledge
 from excidiff.inverse.fit.parameters import Constraints, inner, kind
 from excidiff.inverse.fit.problem import Problem
-from excidiff.inverse.fit.response import above_dark
-from excidiff.inverse.fit.shots import light_edges, series_model
+from excidiff.inverse.fit.shots import series_model
 from excidiff.inverse.fit.spectralsearch import WINGLESS
-from excidiff.inverse.fit.splines import Splined, splined
-from excidiff.inverse.fit.start import FWHM
-from excidiff.inverse.fit.taken import Taken, cells, corner, pixels, reach, scanned, taken
+from excidiff.inverse.fit.splines import splined
+from excidiff.inverse.fit.taken import Scanned, Taken, cells, corner, pixels, reach, scanned, taken
 from excidiff.solver.disc import round_radius
 from excidiff.solver.radial import FORGOTTEN
 from excidiff.solver.solution import InputError
@@ -77,14 +75,17 @@ class Pulses:
         self.pace = self._pace()
         self.exposure, self.last = self._ends(series)
         self.taken = self._taken()
-        maps = [(k, shot.spectral_map) for k, shot in enumerate(self.shots)]
-        self.scanned = tuple(scanned(k, one, self.width[0]) for k, one in maps if one is not None)
+        self.scanned = tuple(
+            scanned(Picture("spectra", k, ((0.0, self.exposure),)), shot.spectral_map, self.width[0])
+            for k, shot in enumerate(self.shots)
+            if shot.spectral_map is not None
+        )
         self.layout = Layout(
             model=model,
             pictures=tuple(one.picture for one in self.taken),
-            decays=tuple(None if shot.decay is None else _lit(shot.decay, one) for shot, one in of_responses),
+            decays=tuple(None if shot.decay is None else lit_edges(shot.decay, one) for shot, one in of_responses),
             firsts=tuple(0.0 if shot.decay is None else float(shot.decay.edges[0]) for shot in self.shots),
-            responses=tuple(_sigma(shot.decay) if one is None else one.spline for shot, one in of_responses),
+            responses=tuple(response_sigma(shot.decay) if one is None else one.spline for shot, one in of_responses),
             period=series.period,
             bins=tuple(0 if shot.decay is None else shot.decay.time.size for shot in self.shots),
             scale=series.scale,
@@ -93,16 +94,14 @@ class Pulses:
             nodes=8 if series.uniform else NODES,
             modes=2 if series.uniform else MODES,
             steps=STEPS,
-            spectra=tuple(one.pulse for one in self.scanned),
-            exposure=self.exposure if self.scanned else 0.0,
+            spectra=tuple(one.picture for one in self.scanned),
             line=told.line,
         )
         self.names = names_of(self.layout)
         self.units = self._units()
         self.instruments = jax.device_put(self._instruments())
         self.knowledge = self._limits()
-        seen = (one.reading for one in (*self.taken, *self.scanned))
-        row = Row([*seen, *(one for one in self.decays if one)])
+        row = Row(self.readings)
         self.problem = Problem(
             model=series_model(self.layout),
             counts=jax.device_put(row.counts()),
@@ -111,6 +110,16 @@ class Pulses:
             detector=row,
             instrument=self._measured_again,
         )
+
+    @property
+    def seen(self) -> tuple[Taken | Scanned, ...]:
+        """All that was taken against position."""
+        return (*self.taken, *self.scanned)
+
+    @property
+    def readings(self) -> list[Reading]:
+        """Of all measurements, in the order in which they are expected."""
+        return [*(one.reading for one in self.seen), *(one for one in self.decays if one is not None)]
 
     @property
     def limits(self) -> dict[str, tuple[float, float]]:
@@ -194,7 +203,7 @@ class Pulses:
         last = self.last if self.layout.period is None else FORGOTTEN * self.layout.period
         radius = 1.0 if self.layout.even else float(round_radius(self.width[0], fast, 0.2 * long, last, edge))
         weights = tuple(one.weights for one in self.splines if one is not None)
-        sides = tuple(cells(one.map) for one in self.scanned)
+        sides = tuple(map(cells, self.scanned))
         return Instruments(tuple(map(pixels, self.taken)), np.asarray(radius), weights, sides)
 
     def _measured_again(self, random: np.random.Generator) -> tuple[Instruments]:
@@ -239,7 +248,7 @@ class Pulses:
             lower[index], upper[index] = self._of_band(name)
             return True
         if what == "spectra_centre_y":
-            return next(one for one in self.scanned if one.pulse == int(number) - 1).map.y.size > 1
+            return next(one for one in self.scanned if one.picture.pulse == int(number) - 1).map.y.size > 1
         if name in ("width", "psf_width", "collection_width") or what == "peak_density":
             value, error = self._known(name, number)
             centre[index] = np.log(value)
@@ -251,7 +260,7 @@ class Pulses:
         if what == "shift":
             shot = self.shots[int(number) - 1]
             assert shot.decay is not None
-            lower[index], upper[index] = _shifts(shot.decay)
+            lower[index], upper[index] = shifts(shot.decay)
             return shot.decay.irf is not None
         return True
 
@@ -272,8 +281,7 @@ class Pulses:
 
     def sharing(self, background: str) -> list[Reading]:
         """The measurements of which this is the background."""
-        found = [(one.picture.what, one.picture.pulse, one.reading) for one in self.taken]
-        found += [("spectra", one.pulse, one.reading) for one in self.scanned]
+        found = [(one.picture.what, one.picture.pulse, one.reading) for one in self.seen]
         found += [("decay", k, one) for k, one in enumerate(self.decays) if one is not None]
         return [one for what, k, one in found if self.ground(what, k) == background]
 
@@ -298,46 +306,3 @@ class Pulses:
             return self.collection
         shot = self.shots[int(number) - 1]
         return shot.density, shot.error / shot.density
-
-
-def rise(curve: Histogram) -> float:
-    """When the light is half of its most, for the first time, ns."""
-    y = curve.counts - float(np.quantile(curve.counts, 0.02))
-    return float(curve.time[int(np.argmax(y > 0.5 * y.max()))])
-
-
-def arrival(decay: Decay) -> float:
-    """When the pulse came on the decay's axis, ns: where the light rises; with a measured response, after that does."""
-    return rise(decay) - (rise(decay.irf) if isinstance(decay.irf, Response) else 0.0)
-
-
-def response_width(decay: Decay) -> float:
-    """The FWHM of a decay's response, ns, 0 for none."""
-    if not isinstance(decay.irf, Response):
-        return float(decay.irf or 0.0)
-    y = above_dark(decay.irf.counts)[0]
-    return decay.irf.width * float(np.count_nonzero(y > 0.5 * y.max()))
-
-
-def _shifts(decay: Decay) -> tuple[float, float]:
-    """Between which times its pulse is looked for, ns."""
-    reach, middle = 3 * (response_width(decay) + decay.width), arrival(decay)
-    return middle - reach, middle + reach
-
-
-def _lit(decay: Decay, one: Splined | None) -> tuple[float, ...]:
-    """Edges of the bins of a decay's light; of a laser that repeats all that its own bins may see some of."""
-    if decay.period is None or decay.irf is None:
-        return light_edges(decay)
-    width, (early, late) = decay.width, _shifts(decay)
-    ends = (-6 * _sigma(decay), 6 * _sigma(decay))
-    if one is not None:
-        ends = (one.spline.first * width, (one.spline.first + one.spline.count + 2) * width)
-    first = int(np.floor((decay.edges[0] - late - ends[1]) / width))
-    last = int(np.ceil((decay.edges[-1] - early - ends[0]) / width))
-    return tuple((width * np.arange(first, last + 1)).tolist())
-
-
-def _sigma(decay: Decay | None) -> float:
-    """The standard deviation of a Gaussian response, ns, 0 for none."""
-    return 0.0 if decay is None or isinstance(decay.irf, Response) else float(decay.irf or 0.0) / FWHM

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.fit.colours import caught, lines
 from excidiff.inverse.fit.instrument import pixel_weights
 from excidiff.inverse.fit.layout import (
@@ -107,10 +106,10 @@ def series_model(layout: Layout):
             one, along = _picture(layout, parameters, at, picture, light, pixels, films)
             expected.append(one.ravel())
             slopes.append(along.reshape(len(names), -1))
-        for k, cells in zip(layout.spectra, given.cells, strict=True):
-            (_, *modes), (_, *tangents), waves = runs[run_of_picture(layout, _taken(layout, k))[0]][k]
+        for taken, cells in zip(layout.spectra, given.cells, strict=True):
+            (_, *modes), (_, *tangents), waves = runs[run_of_picture(layout, taken)[0]][taken.pulse]
             light = jnp.stack(modes), jnp.stack(tangents, axis=1), waves
-            one, along = _spectra(layout, parameters, at, k, light, cells, films)
+            one, along = _spectra(layout, parameters, at, taken.pulse, light, cells, films)
             expected.append(one.ravel())
             slopes.append(along.reshape(len(names), -1))
         for k, edges in enumerate(layout.decays):
@@ -148,7 +147,7 @@ def run_of_picture(layout: Layout, picture: Picture) -> tuple[Run, Float[np.ndar
 def _runs(layout: Layout, parameters, at, radius):
     """By run, by pulse: (totals, modes and those of the trapped, tangents along film, width and density, waves)."""
     wanted: dict[Run, set[int]] = {}
-    for picture in (*layout.pictures, *(_taken(layout, k) for k in layout.spectra)):
+    for picture in (*layout.pictures, *layout.spectra):
         wanted.setdefault(run_of_picture(layout, picture)[0], set()).add(picture.pulse)
     for k, edges in enumerate(layout.decays):
         if edges is not None:
@@ -195,22 +194,19 @@ def _picture(layout: Layout, parameters, at, picture: Picture, light, pixels: Pi
     return bright + parameters[ground] * flat, slopes.at[scale_at].set(bright).at[ground].set(flat)
 
 
-def trap_share(layout: Layout, own: Float[np.ndarray, " F"], radius) -> tuple[float, Float[np.ndarray, " F"]]:
-    """(the share of the spectra's light that is of traps, its slopes); `own`: as of `light_of`, and the brightness."""
+def trap_share(
+    layout: Layout, taken: Picture, own: Float[np.ndarray, " F"], radius
+) -> tuple[float, Float[np.ndarray, " F"]]:
+    """(the share of the light of spectra that is of traps, its slopes); `own`: as of `light_of`, and the brightness."""
 
     def share(own):
-        _, free, trapped, _ = light_of(layout, own[:-1], Run((0.0, layout.exposure)), radius)
+        _, free, trapped, _ = light_of(layout, own[:-1], run_of_picture(layout, taken)[0], radius)
         lit = own[-1] * trapped[0]  # the wave without nodes is the mean of the disc
         found = lit / (free[0] + lit)
         return found, found
 
     slopes, value = jax.jit(jax.jacfwd(share, has_aux=True))(own)
     return float(value), np.asarray(slopes)
-
-
-def _taken(layout: Layout, k: int) -> Picture:
-    """When the light of spectra was taken."""
-    return Picture("spectra", k, ((0.0, layout.exposure),))
 
 
 def _spectra(layout: Layout, parameters, at, k: int, light, cells: Cells, films):
@@ -299,9 +295,3 @@ def wrapped(edges: tuple[float, ...], period: float) -> tuple[tuple[float, ...],
     middle = (cuts[1:] + cuts[:-1]) / 2
     turns = np.floor((times[:, None] - middle[None, :]) / period)
     return tuple(cuts.tolist()), np.diff(turns, axis=0)
-
-
-def light_edges(decay: Decay) -> tuple[float, ...]:
-    """Bins of a decay's light, ns after the pulse: its own, or with a response as many from the pulse on."""
-    own = decay.edges if decay.irf is None else decay.width * np.arange(decay.time.size + 1)
-    return tuple(float(edge) for edge in np.maximum(np.round(own, 12), 0.0))

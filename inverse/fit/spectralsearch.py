@@ -20,7 +20,7 @@ from excidiff.inverse.fit.limits import Known
 from excidiff.inverse.fit.optimise import Knowledge, Optimum
 from excidiff.inverse.fit.parameters import Constraints, inner
 from excidiff.inverse.fit.problem import Problem
-from excidiff.inverse.fit.spectrograph import band_of, counts_of, field_of, places_of
+from excidiff.inverse.fit.spectrograph import band_of, counts_of, field_of, middle_of, places_of
 from excidiff.inverse.fit.start import FWHM
 from excidiff.solver.medium import BOLTZMANN
 
@@ -70,7 +70,7 @@ class SpectralSearch:
         centre, width, ground = self.band
         log_width = float(self.known.mean[0])
         profile = self.measured.counts.sum(2) - ground * self.shape[2]
-        middle, height = self._middle(profile)
+        middle, height = middle_of(self.measured, profile)
         values = {"attempts": np.log(NONE), "disorder": np.log(1e-2 * width), "linewidth": np.log(width),
                   "band_centre": centre, "trap_band_centre": centre - 4 * width, "trap_band_width": np.log(width),
                   "trap_band_share": 0.0, "width": log_width, "centre_x": middle, "centre_y": height,
@@ -204,15 +204,6 @@ class SpectralSearch:
 
     def _shape(self, start: np.ndarray) -> np.ndarray:
         return np.asarray(_spectra(jnp.asarray(start), self.places, self.names))[:, : self.shape[1], : self.shape[2]]
-
-    def _middle(self, profile: np.ndarray) -> tuple[float, float]:
-        """Where the light is, (x, y): the middle of what is above half of the brightest; of a line y is zero."""
-        found = []
-        for axis, places in ((0, self.measured.x), (1, self.measured.y)):
-            row = profile.sum(axis)
-            above = np.clip(row - 0.5 * row.max(), 0.0, None)
-            found.append(float((above * places).sum() / above.sum()))
-        return found[0], found[1] if self.measured.y.size > 1 else 0.0
 
     def _limits(self) -> Knowledge:
         """Where the data can tell anything at all, narrowed by what was said."""

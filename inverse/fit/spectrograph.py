@@ -21,7 +21,6 @@ def places_of(measured: SpectralMap, thermal: float, spot: float, absorption: Ab
 
     With `absorption` of a film that guides light; raises InputError where that does not reach as far as the spectra.
     """
-    half_x, half_y = max(measured.step, POINT) / 2, max(measured.slit, POINT) / 2
     x, y = _padded(measured.x, measured.x.size), measured.y
     edges, guide = _padded(measured.edges, measured.edges.size - 1), None
     if absorption is not None:
@@ -30,8 +29,27 @@ def places_of(measured: SpectralMap, thermal: float, spot: float, absorption: Ab
         whole = parted(edges)
         found = np.append(found, np.full(whole.size - own.size, found[-1]))
         guide = Guide(whole, found, *guide_nodes(spot, field_of(measured, spot)))
-    sides = (x - half_x, x + half_x, y - half_y, y + half_y)
+    sides = sides_of(measured, x, y)
     return jax.device_put(Places(*sides, edges, np.asarray(thermal), steady_nodes(), guide))
+
+
+def sides_of(
+    measured: SpectralMap, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Left, right, below, above of the cells about places x and y, µm."""
+    half_x, half_y = max(measured.step, POINT) / 2, max(measured.slit, POINT) / 2
+    return x - half_x, x + half_x, y - half_y, y + half_y
+
+
+def middle_of(measured: SpectralMap, profile: np.ndarray) -> tuple[float, float]:
+    """Where the light `profile` (y, x) is: the middle of what is above half of the brightest, (x, y); of a line y is
+    zero."""
+    found = []
+    for axis, places in ((0, measured.x), (1, measured.y)):
+        row = profile.sum(axis)
+        above = np.clip(row - 0.5 * row.max(), 0.0, None)
+        found.append(float((above * places).sum() / above.sum()))
+    return found[0], found[1] if measured.y.size > 1 else 0.0
 
 
 def field_of(measured: SpectralMap, spot: float) -> float:

@@ -9,10 +9,12 @@ from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.laws import Reading, pictures_reading, spectra_reading
 from excidiff.inverse.fit.layout import Cells, Picture, Pixels
 from excidiff.inverse.fit.prediction import pixel_edges
-from excidiff.inverse.fit.spectrograph import POINT, band_of
+from excidiff.inverse.fit.spectrograph import band_of, middle_of, sides_of
 from excidiff.inverse.fit.spot import summed
 from excidiff.inverse.fit.start import FWHM, Spot, find_spot
 from excidiff.solver.solution import InputError
+
+FAINTEST = 0.1  # of the photons of the spot that stands out: counts less the background may be none
 
 
 class Taken(NamedTuple):
@@ -23,17 +25,42 @@ class Taken(NamedTuple):
     reading: Reading
     spot: Spot
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Where the light is, (x, y), µm."""
+        return self.spot.x, self.spot.y
+
+    @property
+    def background(self) -> float:
+        """Per pixel of each image, roughly."""
+        return self.spot.background / len(self.images)
+
+    @property
+    def faintest(self) -> float:
+        """As few photons as it may be taken to have."""
+        return FAINTEST * self.spot.amplitude
+
 
 class Scanned(NamedTuple):
-    """A map of spectra of pulse `pulse`: what was read of it, its band (centre and σ in meV, background), and the light
-    of all colours against position: its middle (x, y) and σ, µm."""
+    """A `picture` of spectra, the `map`: what was read of it, its band (centre and σ in meV, background), and of the
+    light of all colours the middle (x, y) and σ against position, µm."""
 
-    pulse: int
+    picture: Picture
     map: SpectralMap
     reading: Reading
     band: tuple[float, float, float]
     middle: tuple[float, float]
     spread: float
+
+    @property
+    def background(self) -> float:
+        """Per bin, roughly."""
+        return self.band[2]
+
+    @property
+    def faintest(self) -> float:
+        """As few photons as it may be taken to have."""
+        return 1.0
 
 
 def taken(picture: Picture, images: tuple[Image, ...], narrowest: float) -> Taken:
@@ -42,19 +69,13 @@ def taken(picture: Picture, images: tuple[Image, ...], narrowest: float) -> Take
     return Taken(picture, images, pictures_reading(images), spot)
 
 
-def scanned(k: int, measured: SpectralMap, narrowest: float) -> Scanned:
-    """A map with its band and where its light is: above half of the brightest."""
+def scanned(picture: Picture, measured: SpectralMap, narrowest: float) -> Scanned:
+    """A map with its band and where its light is; raises InputError where no band stands out."""
     band = band_of(measured)
     profile = measured.counts.sum(2) - band[2] * measured.counts.shape[2]
-    middle = []
-    for axis, places in ((0, measured.x), (1, measured.y)):
-        row = np.clip(profile.sum(axis) - 0.5 * profile.sum(axis).max(), 0.0, None)
-        middle.append(float((row * places).sum() / row.sum()))
     row = profile.sum(0)
     wide = float(np.gradient(measured.x)[row > 0.5 * row.max()].sum()) / FWHM if measured.x.size > 1 else narrowest
-    return Scanned(
-        k, measured, spectra_reading(measured), band, (middle[0], middle[1] if measured.y.size > 1 else 0.0), wide
-    )
+    return Scanned(picture, measured, spectra_reading(measured), band, middle_of(measured, profile), wide)
 
 
 def _spot(image: Image, narrowest: float, sensitivity: np.ndarray | None) -> Spot:
@@ -72,11 +93,9 @@ def pixels(one: Taken) -> Pixels:
     return Pixels(np.asarray(pixel_edges(nx, size_x)), np.asarray(pixel_edges(ny, size_y)), flat)
 
 
-def cells(measured: SpectralMap) -> Cells:
+def cells(one: Scanned) -> Cells:
     """Sides and colours."""
-    half_x, half_y = max(measured.step, POINT) / 2, max(measured.slit, POINT) / 2
-    x, y = measured.x, measured.y
-    return Cells(x - half_x, x + half_x, y - half_y, y + half_y, measured.edges)
+    return Cells(*sides_of(one.map, one.map.x, one.map.y), one.map.edges)
 
 
 def corner(one: Taken) -> float:

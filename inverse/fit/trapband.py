@@ -108,7 +108,7 @@ def _light(pulses: Pulses, film: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     whole = film.copy()
     whole[pulses.names.index("linewidth")] = np.log(pulses.scanned[0].band[1])
     for one in pulses.scanned:
-        whole[pulses.names.index(pulses.ground("spectra", one.pulse))] = 0.0
+        whole[pulses.names.index(pulses.ground("spectra", one.picture.pulse))] = 0.0
     totals = []
     for brightness in (0.0, 1.0):
         whole[bright] = brightness
@@ -122,6 +122,6 @@ def _placed(pulses: Pulses, film: np.ndarray, own: dict[str, float], brighter: f
     start = film.copy()
     for name, value in own.items():
         start[pulses.names.index(name)] = value
-    for name in {scale_name(pulses.layout, "spectra", one.pulse) for one in pulses.scanned}:
+    for name in {scale_name(pulses.layout, "spectra", one.picture.pulse) for one in pulses.scanned}:
         start[pulses.names.index(name)] += brighter
     return pulses.held(start)

@@ -14,9 +14,10 @@ from jaxtyping import Float64
 
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import Shot
+from excidiff.inverse.fit.arrivals import arrival, rise
 from excidiff.inverse.fit.layout import CENTRES, FILMS, Instruments, Layout, scale_name
 from excidiff.inverse.fit.parameters import inner, kind
-from excidiff.inverse.fit.pulses import RANGES, Pulses, arrival, rise
+from excidiff.inverse.fit.pulses import RANGES, Pulses
 from excidiff.inverse.fit.shots import Run, light_of, run_of, run_of_picture, series_model
 from excidiff.inverse.fit.taken import Taken
 from excidiff.solver.solution import InputError
@@ -156,13 +157,10 @@ def whole(pulses: Pulses, film: np.ndarray, scales: np.ndarray) -> Float64[np.nd
             start[index] = scales[lit.index(int(number) - 1) if number.isdecimal() else 0]
         elif name in pulses.layout.colours:
             start[index] = _of_band(pulses, name)
-        elif what.startswith("spectra_centre"):
-            (scan,) = (one for one in pulses.scanned if one.pulse == int(number) - 1)
-            start[index] = scan.middle[what.endswith("y")]
         elif what in CENTRED:
             of, axis = CENTRED[what]
-            (taken,) = (one for one in pulses.taken if one.picture.what == of and one.picture.pulse == int(number) - 1)
-            start[index] = taken.spot[axis]
+            (seen,) = (one for one in pulses.seen if (one.picture.what, one.picture.pulse) == (of, int(number) - 1))
+            start[index] = seen.middle[axis]
         elif what == "shift" and shot is not None and shot.decay is not None:
             start[index] = 0.0 if shot.decay.irf is None else arrival(shot.decay)
         elif what.endswith("background"):
@@ -176,10 +174,7 @@ def _ground(pulses: Pulses, name: str, shot: Shot | None) -> float:
     if name.startswith("decay"):
         shots = pulses.shots if shot is None else [shot]
         return min(float(np.quantile(one.decay.counts, 0.02)) for one in shots if one.decay is not None)
-    if name.startswith("spectra"):
-        return min(one.band[2] for one in pulses.scanned if shot is None or pulses.shots[one.pulse] is shot)
-    shared = [one for one in pulses.taken if pulses.ground(one.picture.what, one.picture.pulse) == name]
-    return min(one.spot.background / len(one.images) for one in shared)
+    return min(one.background for one in pulses.seen if pulses.ground(one.picture.what, one.picture.pulse) == name)
 
 
 def _of_band(pulses: Pulses, name: str) -> float:
@@ -194,19 +189,18 @@ def _of_band(pulses: Pulses, name: str) -> float:
 def _lit(pulses: Pulses, start: np.ndarray) -> np.ndarray:
     """The same with scales of pictures and spectra that give as many photons as were counted."""
     known = any(shot.decay is not None for shot in pulses.shots)
-    seen = [(one.picture.what, one.picture.pulse, one.reading, 0.1 * one.spot.amplitude) for one in pulses.taken]
-    seen += [("spectra", one.pulse, one.reading, 1.0) for one in pulses.scanned]
-    if not seen:
+    if not pulses.seen:
         return start
     expected = np.asarray(_expected(pulses.layout, jnp.asarray(start), pulses.instruments))
-    parts = np.split(expected, np.cumsum([reading.values.size for _, _, reading, _ in seen]))
+    parts = np.split(expected, np.cumsum([one.reading.values.size for one in pulses.seen]))
     light: dict[str, float] = {}
     counted: dict[str, float] = {}
-    for (what, pulse, reading, least), part in zip(seen, parts, strict=False):
-        name = scale_name(pulses.layout, what, pulse)
-        ground = start[pulses.names.index(pulses.ground(what, pulse))] * reading.values.size
+    for one, part in zip(pulses.seen, parts, strict=False):  # the last part is that of the decays
+        of = one.picture.what, one.picture.pulse
+        name, values = scale_name(pulses.layout, *of), one.reading.values
+        ground = start[pulses.names.index(pulses.ground(*of))] * values.size
         light[name] = light.get(name, 0.0) + float(part.sum()) - ground
-        counted[name] = counted.get(name, 0.0) + max(float(reading.values.sum()) - ground, least)
+        counted[name] = counted.get(name, 0.0) + max(float(values.sum()) - ground, one.faintest)
     for name, whole in light.items():
         if name != "scale" or not known:
             start[pulses.names.index(name)] += np.log(counted[name] / whole)
