@@ -3,7 +3,8 @@
 Film i has traps that fill, is drawn by `draw_film(i)` before anything is fitted, and is walked exciton by exciton
 (`excidiff.solver.walk`); camera, gated camera, counter and spectrometer are simulated on the photons. All data of the
 three pulses are fitted together without start values: images and decays with every scale and background free, movies
-alone, or spectra, in which traps shine, with decays, of which the counter sees the free excitons. A pull is
+alone, spectra, in which traps shine, with decays, of which the counter sees the free excitons, or scans of photons and
+of lifetimes, of all light and of that near the laser, with a decay of the weakest pulse. A pull is
 ln(value/truth) over a standard error in ln(value), read off the side of the 95 % interval on which the truth lies.
 Resumable; `--kinds` runs some kinds.
 """
@@ -11,7 +12,7 @@ Resumable; `--kinds` runs some kinds.
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -22,6 +23,7 @@ from excidiff.inverse import Decay, Experiment, Image
 from excidiff.inverse.files.data import Camera
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.files.frames import Frames
+from excidiff.inverse.files.scans import RasterScan
 from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.uncertainty import NORMAL_95
 from excidiff.inverse.results.result import Estimate
@@ -39,6 +41,7 @@ GATES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 7.0)  # lifetimes
 CELL, CELLS = 0.2, 13  # µm; places of a map of spectra on a side
 COLOURS = np.linspace(2150.0, 2450.0, 61)  # meV
 BANDS = {"band_centre": 2360.0, "linewidth": 22.0, "trap_band_centre": 2265.0, "trap_band_width": 30.0}
+NEAR, PLACES = 0.2, 12  # µm: σ of the light near the laser; places of a scan on a side
 CAMERA = Camera(gain_known=True, saturation=np.inf)
 
 
@@ -157,10 +160,43 @@ def spectra_and_decays(film: dict[str, float], seed: int) -> FluenceSeries:
                          exposure=WINDOW, scale="free")  # fmt: skip
 
 
+def scans_and_a_decay(film: dict[str, float], seed: int) -> FluenceSeries:
+    """Free excitons' photons, each from one of many places, to a detector of all light or to one near the laser; of the
+    weakest pulse half to the counter. Numbers of photons are per exciton, as weak pulses were repeated more often."""
+    random, scans, densities, decays = np.random.default_rng([35, seed]), [], [], []
+    for number, photons in enumerate(walked(film, seed)):
+        free, per = photons.of(~photons.trapped), 2 * np.pi * film["width"] ** 2 * photons.density / WALKERS
+        if number == 0:
+            split = random.random(free.x.size) < 0.5
+            decays.append(counted(free.of(~split), number, random))
+            free, per = free.of(split), 2 * per
+        half = random.random(free.x.size) < 0.5
+        spot = free.of(~half)
+        caught = random.random(spot.x.size) < np.exp(-0.5 * (spot.x**2 + spot.y**2) / NEAR**2)
+        for seen, near in ((free.of(half), None), (spot.of(caught), FWHM * NEAR)):
+            scans += _scans(seen.time, 2 * per, near, f"scan_{number}", random)
+            densities += [photons.density] * 2
+    return FluenceSeries(scans=scans, scan_densities=densities, decays=decays, decay_densities=densities[:1],
+                         exposure=WINDOW)  # fmt: skip
+
+
+def _scans(time: Float64[np.ndarray, " N"], per: float, near: float | None, name: str, random) -> list[RasterScan]:
+    """(photons, each standing for so many excitons, and their mean ages) of places that have them by chance."""
+    place = random.integers(PLACES**2, size=time.size)
+    sums = [np.bincount(place, time**power, PLACES**2).reshape(PLACES, PLACES) for power in range(3)]
+    ages = sums[1] / sums[0]
+    error = np.sqrt((sums[2] / sums[0] - ages**2) / (sums[0] - 1))
+    said: dict[str, Any] = {"step": 0.5, "collection": near, "file": name}
+    even = np.full(ages.shape, np.sqrt(sums[0].mean()) * per)
+    return [RasterScan(values=sums[0] * per, uncertainty=even, **said),
+            RasterScan(values=ages, quantity="lifetime", photons=sums[0], uncertainty=error, **said)]  # fmt: skip
+
+
 KINDS: dict[str, Callable[[dict[str, float], int], FluenceSeries]] = {
     "images and decays": images_and_decays,
     "movies": movies,
     "spectra and decays": spectra_and_decays,
+    "scans and a decay": scans_and_a_decay,
 }
 
 

@@ -17,7 +17,7 @@ from excidiff.inverse.files.noise import doubts
 from excidiff.inverse.fit.layout import FILMS, TRAP_BAND
 from excidiff.inverse.fit.optics import Given, Optics
 from excidiff.inverse.fit.parameters import Constraints
-from excidiff.inverse.fit.pulses import STEPS, Told
+from excidiff.inverse.fit.pulses import Told
 from excidiff.inverse.fit.response import above_dark
 from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.trials import TRIED
@@ -46,6 +46,7 @@ OF_SPECTRA = (
     "; spectra are bands of free and, where they show, of trapped excitons, blurred by the collection spot and "
     "averaged over cells and integrated over colours"
 )
+OF_SCANS = "; of scans the mean over positions was fitted: the number of photons, or their mean age"
 SHARPER = 3.0  # times the photons of a decay, that its response must have for its own noise to be left out
 CLEAR = 6.0  # of BIC: odds of twenty to one
 SCALES = {
@@ -150,11 +151,11 @@ def answer_series(
             model=WORDS[found.fit.model],
             pulses=_pulses(found.series),
             likelihood=_likelihood(found.series),
-            steps=STEPS,
+            steps=found.fit.layout.steps,
             tried=TRIED,
             scale=scale,
             started=started,
-            spectra=OF_SPECTRA if found.series.spectral_maps else "",
+            spectra=OF_SPECTRA * bool(found.series.spectral_maps) + OF_SCANS * bool(found.series.scans),
         ),
     )
 
@@ -169,7 +170,8 @@ def _warnings(found: MeasuredSeries, optics: Optics | None, collection: Given | 
             *((named(movie), dict.fromkeys(note for image in movie.images for note in image.notes))
               for movie in series.frames),
             *((decay.file, decay.notes) for decay in series.decays),
-            *((scan.file, doubts(scan.notes)) for scan in series.spectral_maps)]  # fmt: skip
+            *((scan.file, doubts(scan.notes)) for scan in series.spectral_maps),
+            *((scan.file, scan.doubts) for scan in series.scans)]  # fmt: skip
     return (*said, *(note if name in note else f"{name}: {note}" for name, notes in data for note in notes))
 
 
@@ -189,7 +191,7 @@ def _likelihood(series: FluenceSeries) -> str:
     """What was maximised, in words."""
     images = (*series.images, *(image for movie in series.frames for image in movie.images))
     data = (*images, *series.spectral_maps, *series.decays)
-    own = [one.uncertainty is not None for one in data]
+    own = [one.uncertainty is not None for one in data] + [True for _ in series.scans]
     words = "likelihood of Gaussian errors" if all(own) else "Poisson likelihood"
     if any(own) and not all(own):
         words += ", of data with errors of their own that of Gaussian ones"
@@ -219,7 +221,7 @@ def on_powers(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[st
             "The lifetime is that of free excitons apart from the traps; the diffusion length is that at low density, "
             "with the traps taking part."
         )
-    said += _on_spectra(found)
+    said += _on_spectra(found) + _on_scans(found)
     said += _on_responses(found)
     if model == "annihilation":
         said.append("The annihilation, too, rests on the peak densities: it is in inverse proportion to them.")
@@ -241,6 +243,25 @@ def _on_spectra(found: MeasuredSeries) -> list[str]:
     if found.fit.pictures or found.fit.decays:
         said += " Images, frames and decays are taken as light of free excitons: a filter should keep the traps' out."
     return [said]
+
+
+def _on_scans(found: MeasuredSeries) -> list[str]:
+    """Whether the film is as even as it is taken to be, and what the lifetimes of scans must be."""
+    said, uneven = [], [one for one in found.fit.surveyed if one.uneven]
+    if uneven:
+        most = max(one.spread for one in uneven)
+        names = ", ".join(dict.fromkeys(one.scan.file for one in uneven))
+        said.append(
+            f"The film differs from place to place ({names}: by up to {100 * most:.2g} % r.m.s. beyond noise). Its "
+            "numbers are those of the mean, as if it were even, with errors from the scatter between parts of the "
+            "scan; excidiff map of a scan shows where it differs."
+        )
+    if any(one.look.ages for one in found.fit.surveyed) and found.fit.model != "free":
+        said.append(
+            "Lifetimes of scans are taken for the mean age of all photons, which is what the decay's mean time of "
+            "arrival is; one exponential fitted to a decay of several gives another number."
+        )
+    return said
 
 
 def _on_responses(found: MeasuredSeries) -> list[str]:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from excidiff.inverse.estimates import DOUBTFUL, estimate, leans, positive
+from excidiff.inverse.estimates import DOUBTFUL, estimate, is_limit, leans, positive
 from excidiff.inverse.files.fluences import FluenceSeries, Shot, named
 from excidiff.inverse.files.frames import Frames
 from excidiff.inverse.fit.blocks import UNLIKELY, structure
 from excidiff.inverse.fit.fluence import SeriesFit, fit_series
 from excidiff.inverse.fit.laws import Reading, decay_reading, pictures_reading, spectra_reading
-from excidiff.inverse.fit.layout import CENTRES, FILMS, TRAP_BAND, Picture, ground_name
+from excidiff.inverse.fit.layout import CENTRES, FILMS, KINDS, TRAP_BAND, Picture, ground_name
 from excidiff.inverse.fit.parameters import OPTICAL, Constraints
 from excidiff.inverse.fit.pulses import Told
 from excidiff.inverse.fit.quality import BAD_FIT
@@ -26,7 +26,9 @@ from excidiff.inverse.measure import window
 from excidiff.inverse.results.result import Estimate, Measurement
 from excidiff.inverse.results.wording import p_in_words
 from excidiff.inverse.spectralmaps import pictured, reduced
+from excidiff.inverse.surveys import scan_measurement
 
+ENDLESS = 50.0  # relative error of what is not known at all
 IMAGE_BLOCKS, MOVIE_BLOCKS, DECAY_BLOCKS = (6, 6), (4, 6, 6), (24,)
 
 
@@ -80,13 +82,13 @@ def _parameters(fit: SeriesFit, *, profiled: bool) -> dict[str, Estimate]:
     if fit.model == "saturable traps":
         found["trapping_rate"] = product(fit, {"capture": 1.0, "trap_density": 1.0}, "1/ns")
     if not fit.layout.even:
-        found["diffusion_length"] = diffusion_length(fit)
+        found["diffusion_length"] = diffusion_length(fit, found["diffusivity"])
     for name in fit.layout.colours:
         if name not in (*OPTICAL, *(() if fit.banded else TRAP_BAND)):
             found[name] = estimate(fit, name)
     if "trap_brightness" in found and fit.layout.quadratic:  # m beside n²
         found["trap_brightness"] = replace(found["trap_brightness"], unit="1/um^2")
-    for name in ("scale", "image_scale", "frames_scale", "spectra_scale", "decay_scale"):
+    for name in ("scale", *(f"{what}_scale" for what in KINDS)):
         if name in fit.names:
             found[name] = replace(estimate(fit, name), unit="photons/ns")
     units = {"image": "photons/pixel", "frames": "photons/pixel", "spectra": "photons/bin", "decay": "photons/bin"}
@@ -127,7 +129,7 @@ def product(fit: SeriesFit, powers: dict[str, float], unit: str) -> Estimate:
     """A product of powers of fitted numbers, its relative error from their covariance."""
     own, variance = _slope_error(fit, powers)
     value = float(np.exp(own))
-    if any(name in fit.blind for name in powers) or not variance > 0:
+    if any(name in fit.blind for name in powers) or not 0 < variance < ENDLESS**2:
         return Estimate(None, unit=unit, identifiable=False, origin="derived")
     return positive(value, sqrt(variance), unit)
 
@@ -140,11 +142,14 @@ def _slope_error(fit: SeriesFit, slopes: dict[str, float]) -> tuple[float, float
     return own, float(weights @ fit.covariance[np.ix_(index, index)] @ weights)
 
 
-def diffusion_length(fit: SeriesFit) -> Estimate:
+def diffusion_length(fit: SeriesFit, diffusivity: Estimate) -> Estimate:
     """L = √(D τ_eff) at low density: 1/τ_eff = 1/τ + k_t N_t (1/τ_t)/(k_d + 1/τ_t), empty traps taking part.
 
-    (VERIFICATION 17.) Its error is that of log L along all numbers in it.
+    (VERIFICATION 17.) Its error is that of log L along all numbers in it; where the data leave D open, or one side of
+    it, so is L.
     """
+    if diffusivity.value is None:
+        return Estimate(None, unit="um", identifiable=False, origin="derived")
     numbers = {name: fit.value(name) for name in FILMS[fit.model]}
     rate, (lost, share) = 1 / numbers["lifetime"], _lost(fit.model, numbers)
     part = lost / (rate + lost)
@@ -154,7 +159,11 @@ def diffusion_length(fit: SeriesFit) -> Estimate:
         slopes |= dict.fromkeys(("release", "trap_lifetime"), 0.5 * part * (1 - share))
     _, variance = _slope_error(fit, slopes)
     value = sqrt(numbers["diffusivity"] / (rate + lost))
-    if not variance > 0 or any(name in fit.blind for name in slopes):
+    if is_limit(diffusivity, 0) or is_limit(diffusivity, 1):
+        low, high = diffusivity.interval95 or (None, None)
+        low, high = (None if end is None else sqrt(end / (rate + lost)) for end in (low, high))
+        return Estimate(value, None, (low, high), "um", at_bound=True, origin="derived")
+    if not 0 < variance < ENDLESS**2 or any(name in fit.blind for name in slopes):
         return Estimate(None, unit="um", identifiable=False, origin="derived")
     return positive(value, sqrt(variance), "um")
 
@@ -181,12 +190,14 @@ def followed(fit: SeriesFit, numbers: Mapping[str, np.ndarray]) -> dict[str, np.
 
 
 def judged(series: FluenceSeries, fit: SeriesFit) -> list[Measurement]:
-    """Every measurement with its part of the model: images, movies, spectra, decays, each by rising density."""
+    """Every measurement with its part of the model: images, movies, spectra, scans, decays, each by density."""
     found, shots = [], series.shots
     for picture, expected in zip(fit.layout.pictures, fit.pictures, strict=True):
         found.append(_picture(shots[picture.pulse], picture, expected, fit))
     for picture, expected in zip(fit.layout.spectra, fit.spectra, strict=True):
         found.append(_spectra(shots[picture.pulse], picture, expected, fit))
+    for one, expected in zip(fit.surveyed, fit.scans, strict=True):
+        found.append(scan_measurement(shots[one.look.pulse], one, float(expected[0]), fit))
     lit = [(k, shot.decay) for k, shot in enumerate(shots) if shot.decay is not None]
     for (k, decay), expected in zip(lit, fit.decays, strict=True):
         ends = {"t0": float(decay.edges[0]), "t1": float(decay.edges[-1])}

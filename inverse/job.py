@@ -16,17 +16,20 @@ from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.files.frames import Frames, read_frames
 from excidiff.inverse.files.readers import ImageOptions, Map, Unreadable, read_batch, read_image, read_map
 from excidiff.inverse.files.region import region_slices
+from excidiff.inverse.files.scans import RasterScan
 from excidiff.inverse.files.spectra import SpectralMap, read_spectral_map
 from excidiff.inverse.files.streak import has_spectra_in_time, read_streak
 from excidiff.inverse.files.units import parse_quantity
 from excidiff.inverse.machine import environment
 from excidiff.inverse.options import IN_TIME, QUANTITIES, check_options
+from excidiff.inverse.rastertable import read_about
 from excidiff.inverse.results.report import write_figures
 from excidiff.inverse.results.result import FitResult
 from excidiff.inverse.results.storage import inside, write_text
 from excidiff.inverse.results.wording import counted
 from excidiff.inverse.rivals import Comparison, compare
 from excidiff.inverse.settings import DATA, FitSettings, Run, data_file, file_hash, relative_to, write_run
+from excidiff.inverse.spectrascans import read_any_scan
 from excidiff.inverse.typed import (
     bounds_of,
     density,
@@ -163,7 +166,7 @@ def _powers(settings: FitSettings) -> dict[str, Any]:
         for place, _ in reversed(lost):
             del densities["image"][place]
     exposure = None if settings.exposure is None else parse_quantity(settings.exposure, "time", name="--exposure")
-    in_space = bool(images or settings.frames or settings.spectral_map)
+    in_space = bool(images or settings.frames or settings.spectral_map or settings.raster)
     series = FluenceSeries(
         images=images,
         image_densities=densities["image"],
@@ -173,6 +176,8 @@ def _powers(settings: FitSettings) -> dict[str, Any]:
         decay_densities=densities["decay"],
         spectral_maps=[_map(path, settings) for path in settings.spectral_map],
         map_densities=densities["spectral_map"],
+        scans=_scans(settings),
+        scan_densities=densities["raster"],
         exposure=exposure,
         period=_time(settings, "period"),
         scale=settings.scale or "kind",
@@ -241,6 +246,11 @@ def _spectra(settings: FitSettings) -> dict[str, Any]:
 def _map(path: str, settings: FitSettings) -> SpectralMap:
     names = ("step", "slit", "wavelengths", "places", "uncertainty")
     return read_spectral_map(path, **_said({name: getattr(settings, name) for name in names}))
+
+
+def _scans(settings: FitSettings) -> list[RasterScan]:
+    abouts = settings.raster_about or ["{}"] * len(settings.raster)
+    return [read_any_scan(path, **read_about(about)) for path, about in zip(settings.raster, abouts, strict=True)]
 
 
 def _decays(settings: FitSettings) -> list[Decay] | None:

@@ -32,7 +32,6 @@ the light within it, of all `wavelengths` and `places` or those that are given.
 The other tables are those of `protocol`: [camera] of images, and [detection] background.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,8 +41,6 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import Float
 
-from excidiff.inverse.files.noise import names_file
-from excidiff.inverse.files.scans import Quantity
 from excidiff.inverse.files.tables import read_columns
 from excidiff.inverse.files.toml import check_keys, read_toml
 from excidiff.inverse.files.units import length_unit
@@ -51,6 +48,7 @@ from excidiff.inverse.fit.cells import KINDS
 from excidiff.inverse.fit.smoothing import Name
 from excidiff.inverse.protocol import KINDS as MEASUREMENTS
 from excidiff.inverse.protocol import SECTIONS, settings_of
+from excidiff.inverse.rastertable import RASTER, check_raster, moved_raster, raster_paths
 from excidiff.inverse.settings import LISTS, FitSettings
 from excidiff.inverse.typed import fixed_value, number, quantity
 from excidiff.solver.solution import InputError
@@ -60,13 +58,6 @@ OF_FILM = {"diffusivity": "0.05 um^2/ns", "lifetime": "5 ns", "capture": "2e-3 u
 USED = ("laser_fwhm", "lifetime", "fix", "background", "temperature", "device")
 OF_IMAGES = ("images", "psf_fwhm", "pixel_size", "gain", "offset", "read_noise", "excess_noise", "dark", "flat", "mask",
              "saturation")  # fmt: skip
-RASTER: dict[str, str | int | float] = {
-    "file": "scan.csv", "step": "200 nm", "quantity": "lifetime", "uncertainty": "error.csv", "photons": "photons.csv",
-    "mask": "mask.csv", "collection_fwhm": "400 nm", "column": "counts", "channel": 1, "time_unit": "ns", "gain": 2.5,
-    "offset": 100.0, "wavelengths": "500..540 nm", "places": "0..2 um, 0..1 um",
-}  # fmt: skip
-"""Keys of [[raster]], with what they may look like."""
-PATHS = ("file", "photons", "mask")
 COUNTED = ("images", "intensity scan")
 """What has photons, and with them excitons and a background."""
 ROOM = 295.0
@@ -94,8 +85,7 @@ class MapRequest:
         if self.positions is not None:
             found.append(("positions", self.positions))
         raster = self.raster or {}
-        named = [*PATHS, *(["uncertainty"] if names_file(raster.get("uncertainty")) else [])]
-        return found + [("raster" if key == "file" else key, raster[key]) for key in named if key in raster]
+        return found + [("raster" if key == "file" else key, raster[key]) for key in raster_paths(raster)]
 
 
 def read_map_request(path: str | Path) -> MapRequest:
@@ -164,20 +154,10 @@ def _raster(file: Path, entries: Any) -> dict[str, Any]:
     if len(entries) != 1:
         raise InputError(f"{file}: {len(entries)} tables [[raster]]; a map is made from one scan")
     table = entries[0]
-    check_keys(file, table, RASTER, " in [[raster]]")
     if "file" not in table:
         raise InputError(f'{file}: [[raster]] has no file; give it, such as file = "{RASTER["file"]}"')
-    for key, value in table.items():
-        example = RASTER[key]
-        kinds = int if key == "channel" else int | float if isinstance(example, float) else str
-        kinds = str | int | float if key == "uncertainty" else kinds
-        if isinstance(value, bool) or not isinstance(value, kinds) or value == "":
-            raise InputError(f"{file}: [[raster]] {key} = {value!r}: write it like {key} = {json.dumps(example)}")
-    what = _one_of(file, table, "quantity", get_args(Quantity), "intensity", "[[raster]]")
-    if what != "lifetime" and "time_unit" in table:
-        raise InputError(f'{file}: [[raster]] time_unit is of lifetimes; leave it out, or write quantity = "lifetime"')
-    named = [*PATHS, *(["uncertainty"] if names_file(table.get("uncertainty")) else [])]
-    return {key: str(file.parent / value) if key in named else value for key, value in table.items()}
+    check_raster(file, table)
+    return moved_raster(table, lambda path: str(file.parent / path))
 
 
 def _about(file: Path, table: Any, source: str) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from excidiff.inverse.files.data import Image
-from excidiff.inverse.files.noise import doubts
 from excidiff.inverse.files.readers import read_images
-from excidiff.inverse.files.scans import FROM_PHOTONS, RasterScan
+from excidiff.inverse.files.scans import RasterScan
 from excidiff.inverse.job import image_options
 from excidiff.inverse.machine import environment
 from excidiff.inverse.mapfile import MapRequest, read_map_request, read_positions
@@ -24,8 +23,6 @@ from excidiff.inverse.results.storage import inside, write_text, write_whole
 from excidiff.inverse.settings import file_hash
 from excidiff.inverse.spectrascans import read_any_scan
 
-DOUBTS = (FROM_PHOTONS, "the given step", "a step of", "every position has the same number", "the bands are no")
-MASKED = ("positions masked", "taken as dark")
 MAP_FILES = {
     "map.html": "the page to look at and to show",
     "map.json": "the map with errors and verdicts, for programs",
@@ -120,8 +117,7 @@ def _doubts_of_images(images: list[Image]) -> tuple[str, ...]:
 
 def _doubts_of_scan(scan: RasterScan, *, gained: bool) -> tuple[str, ...]:
     """The same of a scan: of its notes those that say more than where a number comes from."""
-    said = [note for note in scan.notes if note.startswith(DOUBTS) or any(word in note for word in MASKED)]
-    said += [note for note in doubts(scan.notes) if note not in said]
+    said = scan.doubts
     if scan.uncertainty is None and not gained:
         said.insert(0, "no gain was given: the counts are taken for photons; give [[raster]] gain")
     return tuple(said)

@@ -2,6 +2,8 @@
 
 from typing import Literal, get_args
 
+from excidiff.inverse.files.fluences import NOUNS
+from excidiff.inverse.rastertable import read_about
 from excidiff.inverse.settings import DATA, FitSettings, data_file
 from excidiff.solver.solution import InputError
 
@@ -31,7 +33,8 @@ OF_SERIES = ("exposure", "scale")
 OPTICS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "decay",
           "model", "fix", "bound", "start", "prior", "device", "decay_column", "time_unit", "skip", "curve",
           "irf_fwhm")  # fmt: skip
-OF_POWERS = (*DATA, *(f"{role}_density" for role in DATA.values()), "irf", "period", *OF_SERIES, *OF_DRAWS)
+OF_POWERS = (*DATA, *(f"{role}_density" for role in DATA.values()), "raster_about", "irf", "period", *OF_SERIES,
+             *OF_DRAWS)  # fmt: skip
 OF_MOVIES = ("frame_time", "pulse_time", "slit", "uncertainty")
 SPECTRA_OF_POWERS = ("collection_fwhm", "line", "step", "slit", "wavelengths", "places", "uncertainty")
 OF_SPECTRA = ("spectral_map", "collection_fwhm", "line", "absorption", "step", "slit", "wavelengths", "places",
@@ -67,8 +70,6 @@ FIXABLE = {
     "trap_band_share": "dimensionless",
 }
 
-NOUNS = {"frames": "movie", "spectral_map": "spectral map"}
-"""What one of some data is called."""
 
 OPTIONS = {
     "decays and frames": (
@@ -144,17 +145,20 @@ def check_options(settings: FitSettings) -> None:
     """Refuse what contradicts itself in the words of the options, before any file is read."""
     _check_data(settings)
     seen: dict[str, str] = {}
+    scans = iter(settings.raster_about)
     for what, path in settings.paths():
         place = str(data_file(path).resolve()) + str(path).removeprefix(str(data_file(path)))
         if what not in DATA.values():
             continue
+        if what == "raster":  # a file may hold photons and lifetimes
+            place += f" {read_about(next(scans, '{}')).get('quantity')}"
         if place in seen:
             raise InputError(
                 f"{path}: this {NOUNS.get(what, what)} is given twice; a second time it would count as a new "
                 "measurement"
             )
         seen[place] = path
-    seen_in_space = bool(settings.images or settings.frames or settings.spectral_map)
+    seen_in_space = bool(settings.images or settings.frames or settings.spectral_map or settings.raster)
     if settings.powers or settings.spectral_map:
         _check_useful(settings)
     elif not seen_in_space:
@@ -196,6 +200,13 @@ def _check_data(settings: FitSettings) -> None:
     """What is to be fitted, and the options that belong to one kind of data only."""
     if not settings.any_data():
         raise InputError("nothing to fit: give images, --frames FILE, --decay FILE or --spectral-map FILE")
+    if settings.raster and not settings.powers:
+        raise InputError("--raster without --raster-density: scans of one power are mapped, by excidiff map FILE.toml")
+    if len(settings.raster_about) not in (0, len(settings.raster)):
+        raise InputError(
+            f"{len(settings.raster)} raster scans with {len(settings.raster_about)} --raster-about; give it for each, "
+            "{} where nothing is to be said, or for none"
+        )
     powers, frames = settings.powers, settings.frames
     given = ["--" + name for name in OF_SERIES if getattr(settings, name) is not None]
     if given and not powers:

@@ -4,9 +4,10 @@ import argparse
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
+from excidiff.inverse.files.fluences import NOUNS
 from excidiff.inverse.filmfile import EXAMPLE
 from excidiff.inverse.machine import DEVICES
-from excidiff.inverse.options import FIXABLE, INTERVALS, MODELS, NOUNS, OF_PEAKS, OPTIONS
+from excidiff.inverse.options import FIXABLE, INTERVALS, MODELS, OF_PEAKS, OPTIONS
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -111,7 +112,11 @@ def _add_fit(parser: argparse.ArgumentParser, output: str = "excidiff-out") -> N
     parser.add_argument("--frames", action="append", default=[], metavar="FILE", help=told)
     told = "a table with both axes' units in its corner, or .hspy, .nc, .dm4, … with axes; may be repeated"
     parser.add_argument("--spectral-map", action="append", default=[], metavar="FILE", help=told)
-    for what in ("image", "decay", "frames", "spectral-map"):
+    told = "scan of a laser, of pulses of several powers: photons or lifetimes of the places; may be repeated"
+    parser.add_argument("--raster", action="append", default=[], metavar="FILE", help=told)
+    told = """of each scan, as '{quantity = "lifetime"}': the keys of [[raster]]; may be repeated"""
+    parser.add_argument("--raster-about", action="append", default=[], metavar="TABLE", help=told)
+    for what in ("image", "decay", "frames", "spectral-map", "raster"):
         noun = NOUNS.get(what.replace("-", "_"), what)
         told = f'of each {noun}, just after its pulse at the centre, such as "60 /um^2"; may be repeated'
         parser.add_argument(f"--{what}-density", action="append", default=[], metavar="DENSITY", help=told)

@@ -15,6 +15,10 @@
     [[spectral_map]]                      # of the same film, alone or beside images and decays
     file = "map.csv"
     collection_fwhm = "200 nm"
+    [[raster]]                            # of pulses of several powers, each measurement with its peak_density
+    file = "lifetimes.csv"
+    quantity = "lifetime"                 # and what else `mapfile` says of a scan
+    peak_density = "60 /um^2"
     [parameters]
     lifetime = {value = "5 ns", error = "0.1 ns"}     # or fixed = "5 ns"; or min and max
 
@@ -29,6 +33,7 @@ from typing import Any
 from excidiff.inverse.files.noise import names_file
 from excidiff.inverse.files.toml import check_keys, read_toml
 from excidiff.inverse.options import FIXABLE
+from excidiff.inverse.rastertable import RASTER, check_raster, moved_raster, written_about
 from excidiff.inverse.settings import FitSettings
 from excidiff.solver.solution import InputError
 
@@ -68,14 +73,13 @@ KINDS: dict[str, tuple[str, ...]] = {
         "places",
         "uncertainty",
     ),
+    "raster": (*RASTER, *DENSITIES),
 }
 ALONE = ("frames", "spectral_map")  # of which a fit has one, but of several powers
 RANGE = ("start", "min", "max")
 ABOUT = (*RANGE, "fixed", "tie", "value", "error")
 PATHS = ("laser", "psf", "dark", "flat", "mask", "landscape", "absorption", "irf", "file")
 RENAMED = {"column": "decay_column"}
-OF_MAPS = {"map": "[map] asks for a map of the film from many spots", "raster": "[[raster]] is what a map is made from",
-           "raster_scan": "write [[raster]], of which a map is made"}  # fmt: skip
 
 
 def read_protocol(files: Sequence[str], options: Mapping[str, Any], lists: Mapping[str, Any]) -> FitSettings:
@@ -88,9 +92,10 @@ def read_protocol(files: Sequence[str], options: Mapping[str, Any], lists: Mappi
         raise InputError(f"{', '.join(files)}: one experiment's file names all of its images; give it alone")
     path = Path(files[0])
     document, _ = read_toml(path, "give the .toml file of an experiment")
-    for key, what in OF_MAPS.items():
-        if key in document:
-            raise InputError(f"{path}: {what}; give the file to excidiff map")
+    if "raster_scan" in document:
+        raise InputError(f"{path}: a scan is written [[raster]]")
+    if "map" in document:
+        raise InputError(f"{path}: [map] asks for a map of the film from many spots; give the file to excidiff map")
     return settings_of(path, document, options, lists)
 
 
@@ -129,7 +134,7 @@ def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
         entries = document.get(kind, [])
         if not isinstance(entries, list):
             raise InputError(f"{path}: [{kind}] is one of perhaps several; write [[{kind}]]")
-        files, shared, densities = [], {}, []
+        files, shared, densities, about = [], {}, [], []
         for number, entry in enumerate(entries, 1):
             where = f"[[{kind}]] {number}"
             table = _table(path, entry, where)
@@ -137,6 +142,9 @@ def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
             if "file" not in table:
                 raise InputError(f"{path}: {where} has no file")
             opened = _opened(path, _text(path, f"{where} file", table["file"]))
+            if kind == "raster":
+                about += [_about_scan(path, where, table)] * len(opened)
+                table = {key: value for key, value in table.items() if key in ("file", *DENSITIES)}
             rest = {key: _text(path, f"{where} {key}", value) for key, value in table.items() if key != "file"}
             density, error = (rest.pop(key, None) for key in DENSITIES)
             if error is not None and density is None:
@@ -151,6 +159,11 @@ def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
             if number > 1 and rest != shared:
                 raise InputError(f"{path}: {where} differs from the first in more than its file; fit the two apart")
             shared = rest
+        if kind == "raster" and files and not densities:
+            raise InputError(
+                f"{path}: [[raster]] without [map]: a scan is mapped, by excidiff map, or fitted as one of pulses of "
+                "several powers, each with its peak_density"
+            )
         if kind in ALONE and len(files) > 1 and not densities:
             raise InputError(f"{path}: several [[{kind}]] without peak_density; fit each by itself")
         if files:
@@ -164,7 +177,15 @@ def _measurements(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
             found |= {name: tuple(files)}
             found |= {RENAMED.get(key, key): value for key, value in shared.items()}
             found |= {f"{kind}_density": tuple(densities)} if densities else {}
+            found |= {"raster_about": tuple(about)} if about else {}
     return found
+
+
+def _about_scan(path: Path, where: str, table: Mapping[str, Any]) -> str:
+    """What is said of one scan beside its file and density, its paths counted from the experiment's file."""
+    own = {key: value for key, value in table.items() if key not in DENSITIES}
+    check_raster(path, own, where)
+    return written_about(moved_raster(own, lambda name: str(path.parent / name)))
 
 
 def _parameters(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ inputs with their hashes and the software that was used: enough to run the fit a
 """
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -15,15 +14,17 @@ from typing import Any
 
 from excidiff.inverse.files.formats import file_hash as hash_of
 from excidiff.inverse.files.noise import names_file
-from excidiff.inverse.files.toml import check_keys, read_toml
+from excidiff.inverse.files.toml import check_keys, read_toml, toml_value
+from excidiff.inverse.rastertable import moved_raster, raster_paths, read_about, written_about
 from excidiff.inverse.results.storage import write_text
 from excidiff.solver.solution import InputError
 
 FORMAT = "excidiff run 1"
 FILES = ("absorption", "irf", "laser", "psf", "landscape", "dark", "flat", "mask")
-LISTS = ("images", "decay", "frames", "spectral_map", "fix", "bound", "start", "prior", "tie", "image_density",
-         "decay_density", "frames_density", "spectral_map_density")  # fmt: skip
-DATA = {"images": "image", "decay": "decay", "frames": "frames", "spectral_map": "spectral_map"}
+LISTS = ("images", "decay", "frames", "spectral_map", "raster", "fix", "bound", "start", "prior", "tie",
+         "image_density", "decay_density", "frames_density", "spectral_map_density", "raster_density",
+         "raster_about")  # fmt: skip
+DATA = {"images": "image", "decay": "decay", "frames": "frames", "spectral_map": "spectral_map", "raster": "raster"}
 """What is fitted, by the option of its files, and the word for one of them."""
 HEADER = "# A fit by excidiff. Run it again with:  excidiff rerun run.toml\n"
 
@@ -32,8 +33,8 @@ HEADER = "# A fit by excidiff. Run it again with:  excidiff rerun run.toml\n"
 class FitSettings:
     """Every option of `excidiff fit`, by the option's name; None where it was not given.
 
-    The options of `DATA` and `FILES` are paths. Quantities are text with a unit, or numbers where they have
-    none.
+    The options of `DATA` and `FILES` are paths, raster_about a table in braces for each scan, or none. Quantities are
+    text with a unit, or numbers where they have none.
     """
 
     images: tuple[str, ...] = ()
@@ -56,6 +57,9 @@ class FitSettings:
     spectral_map_density: tuple[str, ...] = ()
     exposure: str | None = None
     scale: str | None = None
+    raster: tuple[str, ...] = ()
+    raster_about: tuple[str, ...] = ()
+    raster_density: tuple[str, ...] = ()
     spectral_map: tuple[str, ...] = ()
     collection_fwhm: str | None = None
     line: str | None = None
@@ -103,7 +107,9 @@ class FitSettings:
         """(role, path) of every input file, the data first."""
         data = [(role, path) for name, role in DATA.items() for path in getattr(self, name)]
         named = [(role, getattr(self, role)) for role in self.files()]
-        return data + [(role, path) for role, path in named if path is not None]
+        tables = map(read_about, self.raster_about)
+        beside = [(f"raster {key}", table[key]) for table in tables for key in raster_paths(table)]
+        return data + beside + [(role, path) for role, path in named if path is not None]
 
     def files(self) -> tuple[str, ...]:
         """The options that are paths, here and now: an uncertainty may be a number, too."""
@@ -132,6 +138,7 @@ class FitSettings:
         updated = {name: change(path) for name in self.files() if (path := getattr(self, name)) is not None}
         values = {field.name: getattr(self, field.name) for field in fields(self)} | updated
         lists = {name: tuple(map(change, getattr(self, name))) for name in DATA}
+        lists["raster_about"] = tuple(written_about(moved_raster(read_about(a), change)) for a in self.raster_about)
         return FitSettings(**{**values, **lists})
 
 
@@ -166,13 +173,13 @@ def file_hash(path: str | Path) -> str:
 def write_run(path: Path, run: Run) -> Path:
     """Write `run` as `run.toml`; paths are relative to the folder `path` will lie in, so that a project can move."""
     document = {"fit": run.settings.given(), "environment": dict(run.environment)}
-    lines = [HEADER, f"format = {_toml(FORMAT)}\n"]
+    lines = [HEADER, f"format = {toml_value(FORMAT)}\n"]
     for name, table in document.items():
         lines.append(f"\n[{name}]\n")
-        lines += [f"{key} = {_toml(value)}\n" for key, value in table.items()]
+        lines += [f"{key} = {toml_value(value)}\n" for key, value in table.items()]
     for entry in run.inputs:
         lines.append("\n[[inputs]]\n")
-        lines += [f"{key} = {_toml(value)}\n" for key, value in entry.items()]
+        lines += [f"{key} = {toml_value(value)}\n" for key, value in entry.items()]
     return write_text(path, "".join(lines))
 
 
@@ -248,12 +255,3 @@ def _checked(path: Path, name: str, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise InputError(f"{path}: {name} = {value!r} must be a text or a number")
     return str(value)
-
-
-def _toml(value: Any) -> str:
-    """A value in TOML. JSON writes the same texts and numbers; the one character it does not escape is DEL."""
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_toml(str(key))} = {_toml(entry)}" for key, entry in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -252,7 +252,7 @@ def test_points_are_spread_evenly():
         ({"scale": "both"}, "choose one of shared, kind, free"),
         ({"exposure": -1.0}, "positive time"),
         ({"uniform": True}, "even light"),
-        ({"images": (), "image_densities": (), "decays": (), "decay_densities": ()}, "decays or spectral maps"),
+        ({"images": (), "image_densities": (), "decays": (), "decay_densities": ()}, "spectral maps or scans"),
     ],
 )
 def test_impossible_series_are_refused(series, change, said):

@@ -104,6 +104,7 @@ def series() -> FluenceSeries:
     return FluenceSeries(frames=movies, frames_densities=PEAKS)
 
 
+@pytest.mark.gate
 def test_movies_alone_tell_the_film(series):
     """Without decays, exposure, lifetime or start values: three numbers within 3.5 errors, and the right film."""
     found = Experiment(series=series, **OPTICS).fit()

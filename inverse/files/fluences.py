@@ -9,6 +9,7 @@ import numpy as np
 from excidiff.inverse.files.data import Image, check_same_pixels
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.frames import Frames, gate_pairs
+from excidiff.inverse.files.scans import RasterScan
 from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.solver.solution import InputError
 
@@ -18,7 +19,10 @@ KINDS = {
     "frames": ("frames", "frames_densities"),
     "decay": ("decays", "decay_densities"),
     "spectral_map": ("spectral_maps", "map_densities"),
+    "raster": ("scans", "scan_densities"),
 }
+NOUNS = {"frames": "movie", "spectral_map": "spectral map", "raster": "raster scan"}
+"""What one of a kind is called."""
 EMISSIONS = ("linear", "quadratic")
 SCALES = ("shared", "kind", "free")
 Density = float | tuple[float, float]
@@ -27,7 +31,10 @@ Density = float | tuple[float, float]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Shot:
-    """What was measured of pulses of one density, (value, standard error) in 1/µm²: one of each kind, or less."""
+    """What was measured of pulses of one density, (value, standard error) in 1/µm²: one of each kind, or less.
+
+    brightness, ages: scans of photons and of lifetimes.
+    """
 
     density: float
     error: float
@@ -35,6 +42,8 @@ class Shot:
     frames: Frames | None = None
     decay: Decay | None = None
     spectral_map: SpectralMap | None = None
+    brightness: RasterScan | None = None
+    ages: RasterScan | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,11 +53,14 @@ class FluenceSeries:
     frames: movies, each `Frames` or (images of one shape, their gates (t0, t1) in ns after the pulse).
     spectral_maps: spectra against position, with a band of free excitons, and one of trapped ones where that shows;
     the light of a place is the mean over its cell.
-    image_densities, frames_densities, decay_densities, map_densities: of each, excitons per µm² that a pulse adds at
-    the centre of the spot, or (value, standard error). What is of the same density is of the same pulse, whose error
-    is one. period: of a laser that repeats, ns, by default that of the decays: all have light of earlier pulses in
-    them, then.
-    exposure: ns after each pulse, up to which images and spectra integrate; None: to the end, or to the next pulse.
+    scans: a `RasterScan` of photons or of lifetimes, which are mean ages of the photons of all of a pulse, or of the
+    time that images integrate; of each the mean over its positions counts, as of a film that is everywhere the same.
+    image_densities, frames_densities, decay_densities, map_densities, scan_densities: of each, excitons per µm² that a
+    pulse adds at the centre of the spot, or (value, standard error). What is of the same density is of the same pulse,
+    whose error is one.
+    period: of a laser that repeats, ns, by default that of the decays: all have light of earlier pulses in them, then.
+    exposure: ns after each pulse, up to which images, spectra and scans integrate; None: to the end, or to the next
+    pulse.
     scale: of photons per exciton, "shared", one for all but the spectra; "kind", one for all images, one for all
     movies, and so on, as cameras and counter see unlike parts; or "free", each its own.
     emission: "linear", light ∝ n, as excitons give, or "quadratic", ∝ n², as electrons and holes that meet.
@@ -67,6 +79,8 @@ class FluenceSeries:
     decay_densities: Sequence[Density] = ()
     spectral_maps: Sequence[SpectralMap] = ()
     map_densities: Sequence[Density] = ()
+    scans: Sequence[RasterScan] = ()
+    scan_densities: Sequence[Density] = ()
     exposure: float | None = None
     period: float | None = None
     scale: str = "kind"
@@ -77,20 +91,24 @@ class FluenceSeries:
         for what in KINDS:
             data, densities = self.of(what)
             if len(data) != len(densities):
-                name = {"frames": "movie", "spectral_map": "spectral map"}.get(what, what)
-                raise InputError(f"{len(data)} {name}s with {len(densities)} peak densities; each needs its own")
+                raise InputError(
+                    f"{len(data)} {NOUNS.get(what, what)}s with {len(densities)} peak densities; each needs its own"
+                )
         if not any(self.of(what)[0] for what in KINDS):
-            raise InputError("a fluence series needs images, frames, decays or spectral maps")
+            raise InputError("a fluence series needs images, frames, decays, spectral maps or scans")
         if self.scale not in SCALES:
             raise InputError(f"scale = {self.scale!r}; choose one of {', '.join(SCALES)}")
         if self.emission not in EMISSIONS:
             raise InputError(f"emission = {self.emission!r}; choose one of {', '.join(EMISSIONS)}")
         if self.exposure is not None and not 0 < self.exposure < np.inf:
             raise InputError(f"exposure = {self.exposure!r}; give a positive time in ns")
-        if self.uniform and (self.images or self.frames or self.spectral_maps):
+        if self.uniform and (self.images or self.frames or self.spectral_maps or self.scans):
             raise InputError(
-                "uniform light and images: an image of a film under even light shows no spot; leave it out"
+                "uniform light and images: an image of a film under even light shows no spot, and a scan has none that "
+                "moves; leave it out"
             )
+        for scan in self.scans:
+            self._check_scan(scan)
         for image in self.images:
             _ = image.spacing
             check_same_pixels(image, self.images[0])
@@ -103,6 +121,17 @@ class FluenceSeries:
                     "its pulse is not looked for: give irf_fwhm, with which the shift is fitted, or cut it at the pulse"
                 )
         _ = self.shots
+
+    def _check_scan(self, scan: RasterScan) -> None:
+        if scan.quantity == "energy":
+            raise InputError(
+                f"{scan.file}: a scan of energies tells nothing of an even film; give the spectra as a spectral map"
+            )
+        if scan.quantity == "intensity" and self.scale == "free":
+            raise InputError(
+                f'{scan.file}: scale = "free" leaves a scan of photons nothing to tell, which is one number; choose '
+                '"kind", or "shared"'
+            )
 
     def of(self, what: str) -> tuple[Sequence[Any], Sequence[Density]]:
         """All data of a kind, and their densities."""
@@ -160,16 +189,19 @@ class FluenceSeries:
         for what in KINDS:
             for data, density in zip(*self.of(what), strict=True):
                 value, error = _checked(density, named(data))
-                mate = next((one for one in found if what not in one and abs(one["density"] / value - 1) < SAME), None)
+                part = what
+                if isinstance(data, RasterScan):
+                    part = "brightness" if data.quantity == "intensity" else "ages"
+                mate = next((one for one in found if part not in one and abs(one["density"] / value - 1) < SAME), None)
                 if mate is None:
-                    found.append({"density": value, "error": error, what: data})
+                    found.append({"density": value, "error": error, part: data})
                 else:
-                    mate[what] = data
+                    mate[part] = data
                     mate["error"] = max(mate["error"], error)
         return tuple(Shot(**one) for one in sorted(found, key=lambda one: one["density"]))
 
 
-def named(data: Image | Frames | Decay | SpectralMap) -> str:
+def named(data: Image | Frames | Decay | SpectralMap | RasterScan) -> str:
     """What a measurement is called."""
     if isinstance(data, Frames):
         return f"{data.images[0].file} ({len(data.images)} gates)"

@@ -11,12 +11,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
+from excidiff.inverse.files.noise import doubts
 from excidiff.inverse.files.units import check_range
 from excidiff.solver.solution import InputError
 
 Quantity = Literal["intensity", "lifetime", "energy"]
 FEWEST = 3  # positions along x and along y
 FROM_PHOTONS = "uncertainty taken as lifetime/√photons, the least that one exponential without background allows"
+
+DOUBTS = (FROM_PHOTONS, "the given step", "a step of", "every position has the same number", "the bands are no")
+MASKED = ("positions masked", "taken as dark")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,6 +103,12 @@ class RasterScan:
     def y(self) -> Float[np.ndarray, " y"]:
         """Where the laser was along y, µm from the centre of the scan."""
         return (np.arange(self.shape[0]) - (self.shape[0] - 1) / 2) * self.spacing[0]
+
+    @property
+    def doubts(self) -> list[str]:
+        """Of the notes those that say more than where a number comes from: a result must repeat them."""
+        said = [note for note in self.notes if note.startswith(DOUBTS) or any(word in note for word in MASKED)]
+        return said + [note for note in doubts(self.notes) if note not in said]
 
     @property
     def positions(self) -> Float[np.ndarray, "P 2"]:

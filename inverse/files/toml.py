@@ -1,6 +1,7 @@
 """A TOML file that a person has written, read strictly: what is unknown, repeated or torn is named."""
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,15 @@ def check_keys(path: Path, table: Mapping[str, Any], names: Iterable[str], where
         if key not in names:
             near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)
             raise InputError(f"{path}: unknown key {key!r}{where}; the nearest known key is {near[0]!r}")
+
+
+def toml_value(value: Any) -> str:
+    """A value in TOML. JSON writes the same texts and numbers; the one character it does not escape is DEL."""
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(toml_value(entry) for entry in value) + "]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_value(str(key))} = {toml_value(entry)}" for key, entry in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _fault(text: str, message: str) -> str:

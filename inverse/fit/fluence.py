@@ -3,26 +3,34 @@
 It is made from several films that `trials` found to suit the decays; the best of them stays.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64
 
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.fitted import Fitted, solved
+from excidiff.inverse.fit.laws import Row
 from excidiff.inverse.fit.layout import Layout
 from excidiff.inverse.fit.optimise import Optimum
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.pulses import Pulses, Told
+from excidiff.inverse.fit.shots import series_model
+from excidiff.inverse.fit.surveyed import Surveyed
 from excidiff.inverse.fit.trapband import with_band, without_band
-from excidiff.inverse.fit.trials import starts
+from excidiff.inverse.fit.trials import expected_of, starts
 from excidiff.solver.solution import SolverError
+
+SEEN = 0.1
+MOST_STEPS = 1536
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SeriesFit(Fitted):
-    """One fit of all pulses: parameters of `names_of`; what its pictures, spectra and decays show under it, in order.
+    """One fit of all pulses: parameters of `names_of`; what its pictures, spectra, scans and decays show under it, in
+    order; surveyed: its scans.
 
     limits: name → where the search for it ends, in house units. followed: what profiles have found, by name and value.
     bounded: names of what the person bounded.
@@ -32,6 +40,8 @@ class SeriesFit(Fitted):
     layout: Layout
     pictures: tuple[Float64[np.ndarray, "frames ny nx"], ...]
     spectra: tuple[Float64[np.ndarray, "y x colour"], ...]
+    scans: tuple[Float64[np.ndarray, "1"], ...]
+    surveyed: tuple[Surveyed, ...]
     decays: tuple[Float64[np.ndarray, " T"], ...]
     limits: dict[str, tuple[float, float]]
     bounded: tuple[str, ...]
@@ -63,23 +73,47 @@ def fit_series(series: FluenceSeries, model: str, constraints: Constraints, told
     begun = starts(pulses)
     found = [problem.fit(start, tolerance=1e-1, max_steps=40) for start in begun]
     best = problem.fit(min(found, key=lambda one: one.objective).parameters)
-    return _result(pulses, *with_band(pulses, best, begun[0]))
+    best, problem = with_band(pulses, best, begun[0])
+    return _result(
+        pulses, *(_in_finer_steps(pulses, best, problem) if pulses.stretched else (pulses.layout, best, problem))
+    )
 
 
-def _result(pulses: Pulses, best: Optimum, problem: Problem) -> SeriesFit:
+def _in_finer_steps(pulses: Pulses, best: Optimum, problem: Problem) -> tuple[Layout, Optimum, Problem]:
+    """The fit by so many steps in time that twice as many change all data together by less than `SEEN` errors.
+
+    No number of the film moves by more of its own error, then.
+    """
+    layout, law = pulses.layout, Row(pulses.readings).law
+    expected = np.asarray(best.expected).ravel()
+    while layout.steps < MOST_STEPS:
+        finer = layout._replace(steps=2 * layout.steps)
+        there = np.asarray(expected_of(finer, jnp.asarray(best.parameters), *problem.arguments))
+        if float(((there - expected) ** 2 / law(expected)).sum()) < SEEN**2:
+            break
+        layout, problem = finer, replace(problem, model=series_model(finer))
+        best = problem.fit(best.parameters)
+        expected = np.asarray(best.expected).ravel()
+    return layout, best, problem
+
+
+def _result(pulses: Pulses, layout: Layout, best: Optimum, problem: Problem) -> SeriesFit:
     if not np.isfinite(best.parameters).all():
         raise SolverError("the fluence series: the fit met numbers that are not finite; look for stray counts")
     reads, pictures, seen = pulses.readings, len(pulses.taken), len(pulses.seen)
+    scanned = seen + len(pulses.surveyed)
     ends = np.cumsum([one.values.size for one in reads])[:-1]
     parts = np.split(np.asarray(best.expected).ravel(), ends)
     shown = tuple(part.reshape(one.values.shape) for part, one in zip(parts, reads, strict=True))
     return SeriesFit(
         **solved(problem, best, pulses.names),
         model=pulses.layout.model,
-        layout=pulses.layout,
+        layout=layout,
         pictures=shown[:pictures],
         spectra=shown[pictures:seen],
-        decays=shown[seen:],
+        scans=shown[seen:scanned],
+        surveyed=pulses.surveyed,
+        decays=shown[scanned:],
         limits=pulses.limits,
         bounded=tuple(pulses.constraints.bounds),
         followed={},

@@ -86,6 +86,16 @@ class Row:
         )
         return Counts(*parts)
 
+    def law(self, expected: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+        """The variance of every number, infinite where not used."""
+        ends = np.cumsum([one.values.size for one in self.readings])[:-1]
+        parts = [
+            one.law(part.reshape(one.values.shape)).ravel()
+            for one, part in zip(self.readings, np.split(expected, ends), strict=True)
+        ]
+        law = np.concatenate(parts)
+        return np.where(law > 0, law, np.inf)
+
     def sampled(self, expected: Float64[np.ndarray, "..."], random: np.random.Generator) -> Float64[np.ndarray, "..."]:
         """Each measurement made again, in the shape of `expected`."""
         ends = np.cumsum([one.values.size for one in self.readings])[:-1]

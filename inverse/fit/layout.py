@@ -14,7 +14,7 @@ FILMS = {
     "saturable traps": ("diffusivity", "lifetime", "trap_density", "capture", "release", "trap_lifetime"),
 }
 """The numbers of each model of a film, all positive."""
-KINDS = ("image", "frames", "spectra", "decay")
+KINDS = ("image", "frames", "spectra", "raster", "decay")
 """What is measured of a pulse."""
 CENTRES = {
     "image": ("centre_x", "centre_y"),
@@ -43,13 +43,26 @@ class Picture(NamedTuple):
     gates: tuple[tuple[float, float], ...]
 
 
+class Look(NamedTuple):
+    """A scan over all of the film with pulse `pulse`, one number: the photons up to `end` ns, or their mean age.
+
+    near: whether the detector moves with the laser and takes the light near it, or all light.
+    """
+
+    pulse: int
+    ages: bool
+    near: bool
+    end: float
+
+
 class Layout(NamedTuple):
     """What is the same for every value of the parameters; hashable. Times in ns.
 
-    model: of `FILMS`. pictures: images, then frames, by their pulses; spectra: maps of them likewise. line: of their
-    band, see `fit.colours.LINES`. decays: per pulse the edges of its light's bins, from the pulse on, or None. firsts:
-    where a decay's own bins begin on its axis. responses: per pulse the σ of its decay's Gaussian response, 0 for none,
-    or a measured one. scale: "shared", "kind" or "free", see `FluenceSeries`. even: whether the laser's light is.
+    model: of `FILMS`. pictures: images, then frames, by their pulses; spectra: maps of them likewise, scans: those
+    of photons, then those of ages. line: of the bands of spectra, see `fit.colours.LINES`. decays: per pulse the edges
+    of its light's bins, from the pulse on, or None. firsts: where a decay's own bins begin on its axis. responses: per
+    pulse the σ of its decay's Gaussian response, 0 for none, or a measured one. scale: "shared", "kind" or "free", see
+    `FluenceSeries`. even: whether the laser's light is.
     quadratic: whether light goes with n². nodes, modes, steps: of the solver. period: of the laser, None for single
     pulses; with it the edges of `decays` may lie anywhere, as light is there at all times, and `bins` says how many
     each decay has itself.
@@ -70,6 +83,7 @@ class Layout(NamedTuple):
     bins: tuple[int, ...] = ()
     spectra: tuple[Picture, ...] = ()
     line: str = "gaussian"
+    scans: tuple[Look, ...] = ()
 
     @property
     def colours(self) -> tuple[str, ...]:
@@ -100,12 +114,13 @@ class Cells(NamedTuple):
 
 class Instruments(NamedTuple):
     """The pixels of every picture, the radius of the disc, µm, the weights of the splines of every measured response,
-    in the order of the pulses, and the cells of every map of spectra."""
+    in the order of the pulses, the cells of every map of spectra, and of every scan σ of what is near, µm."""
 
     pixels: tuple[Pixels, ...]
     radius: Float[Array | np.ndarray, ""]
     weights: tuple[Float[Array | np.ndarray, " I"], ...] = ()
     cells: tuple[Cells, ...] = ()
+    near: tuple[Float[Array | np.ndarray, ""], ...] = ()
 
 
 def names_of(layout: Layout) -> tuple[str, ...]:
@@ -114,14 +129,17 @@ def names_of(layout: Layout) -> tuple[str, ...]:
     found = [*FILMS[layout.model], "width", "psf_width", *layout.colours, *(f"peak_density_{k + 1}" for k in pulses)]
     measured = {what: _pulses_of(layout, what) for what in KINDS}
     for what, members in measured.items():
-        found += [scale_name(layout, what, k) for k in members] + [ground_name(layout, what, k) for k in members]
+        found += [scale_name(layout, what, k) for k in members]
+        found += [ground_name(layout, what, k) for k in members if what != "raster"]
     found += [f"{name}_{one.pulse + 1}" for one in (*layout.pictures, *layout.spectra) for name in CENTRES[one.what]]
     found += [f"shift_{k + 1}" for k in measured["decay"]]
     return tuple(dict.fromkeys(found))  # scales and backgrounds may be shared
 
 
 def _pulses_of(layout: Layout, what: str) -> list[int]:
-    """Of which this was measured."""
+    """Of which this was measured, of scans the photons."""
+    if what == "raster":
+        return [look.pulse for look in layout.scans if not look.ages]
     if what == "decay":
         return [k for k, edges in enumerate(layout.decays) if edges is not None]
     return [one.pulse for one in (*layout.pictures, *layout.spectra) if one.what == what]

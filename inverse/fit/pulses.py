@@ -17,13 +17,14 @@ from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.arrivals import lit_edges, response_sigma, shifts
 from excidiff.inverse.fit.gated import decay_time
 from excidiff.inverse.fit.laws import Reading, Row, decay_reading
-from excidiff.inverse.fit.layout import Instruments, Layout, Picture, ground_name, names_of
+from excidiff.inverse.fit.layout import Instruments, Layout, Look, Picture, ground_name, names_of
 from excidiff.inverse.fit.optimise import Knowledge
 from excidiff.inverse.fit.parameters import Constraints, inner, kind
 from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.shots import series_model
 from excidiff.inverse.fit.spectralsearch import WINGLESS
 from excidiff.inverse.fit.splines import splined
+from excidiff.inverse.fit.surveyed import Surveyed, surveyed
 from excidiff.inverse.fit.taken import Scanned, Taken, cells, corner, pixels, reach, scanned, taken
 from excidiff.solver.disc import round_radius
 from excidiff.solver.radial import FORGOTTEN
@@ -31,7 +32,9 @@ from excidiff.solver.solution import InputError
 
 NODES, MODES, STEPS = 48, 96, 96
 TAIL, SLOW_TAIL = 12.0, 80.0  # paces after which an image without an exposure has ended, of films with traps the second
+AGED = 30.0  # mean ages of scans after which their light has ended
 BEYOND = 1e3  # times the ranges below, beyond which no number is looked for
+TIMELESS = {"image": "images", "spectral_map": "spectra", "brightness": "scans of photons"}
 RANGES = {  # of each number, in the units of `Pulses`
     "diffusivity": (0.1, 3.0),
     "lifetime": (0.5, 12.0),
@@ -58,8 +61,8 @@ class Told(NamedTuple):
 class Pulses:
     """One series under one model: `layout`, `names` of the parameters, `units` of the film's numbers, the `problem`.
 
-    taken, scanned: all pictures and spectra, in the layout's order; decays: what was read of each pulse, None for a
-    pulse without one.
+    taken, scanned, surveyed: all pictures, spectra and scans, in the layout's order; decays: what was read of each
+    pulse, None for a pulse without one. stretched: whether light is summed up over long, where steps may be too few.
     """
 
     def __init__(self, series: FluenceSeries, model: str, constraints: Constraints, told: Told):
@@ -80,6 +83,7 @@ class Pulses:
             for k, shot in enumerate(self.shots)
             if shot.spectral_map is not None
         )
+        self.surveyed = self._surveyed()
         self.layout = Layout(
             model=model,
             pictures=tuple(one.picture for one in self.taken),
@@ -96,7 +100,9 @@ class Pulses:
             steps=STEPS,
             spectra=tuple(one.picture for one in self.scanned),
             line=told.line,
+            scans=tuple(one.look for one in self.surveyed),
         )
+        self.stretched = bool(self.surveyed) or ("traps" in model and series.exposure is None and bool(self.seen))
         self.names = names_of(self.layout)
         self.units = self._units()
         self.instruments = jax.device_put(self._instruments())
@@ -119,7 +125,8 @@ class Pulses:
     @property
     def readings(self) -> list[Reading]:
         """Of all measurements, in the order in which they are expected."""
-        return [*(one.reading for one in self.seen), *(one for one in self.decays if one is not None)]
+        seen = (*self.seen, *self.surveyed)
+        return [*(one.reading for one in seen), *(one for one in self.decays if one is not None)]
 
     @property
     def limits(self) -> dict[str, tuple[float, float]]:
@@ -128,20 +135,23 @@ class Pulses:
         return {name: (float(np.exp(low)), float(np.exp(high))) for name, low, high in ends if name in RANGES}
 
     def _pace(self) -> float:
-        """The time in which the slowest decay or movie falls to 1/e, ns; of images alone the lifetime as given."""
+        """The time in which the slowest decay or movie falls to 1/e, ns; or half the least mean age of scans; of images
+        alone the lifetime as given."""
         movies = [shot.frames for shot in self.shots if shot.frames is not None]
-        if not movies and all(shot.decay is None for shot in self.shots):
-            what = "images" if any(shot.image for shot in self.shots) else "spectra"
+        if not movies and not self._ages() and all(shot.decay is None for shot in self.shots):
+            what = next(words for name, words in TIMELESS.items() if any(getattr(shot, name) for shot in self.shots))
             told = self.known.get("lifetime", (self.constraints.fixed.get("lifetime"), 0.0))[0]
             if told is not None:
                 return float(told)
             if self.given is None:
                 raise InputError(
-                    f"{what} of several powers, without decays, frames, an exposure or a lifetime: integrated to the "
-                    "end they hold nothing on time; give one of the four"
+                    f"{what} of several powers, without decays, frames, scans of lifetimes, an exposure or a lifetime: "
+                    "integrated to the end they hold nothing on time; give one of these"
                 )
             return float(self.given) / 5
         found = [decay_time(movie.images, movie.gates) for movie in movies]
+        if not movies and all(shot.decay is None for shot in self.shots):
+            return min(age for age in self._ages()) / 2
         for shot in self.shots:
             if shot.decay is not None:
                 y = np.convolve(shot.decay.counts, np.ones(5) / 5, mode="same")
@@ -156,10 +166,15 @@ class Pulses:
         gates = [shot.frames.gates.max() for shot in self.shots if shot.frames is not None]
         last = max([0.0, *gates, *(shot.decay.edges[-1] for shot in self.shots if shot.decay is not None)])
         tail = SLOW_TAIL if "traps" in self.model else TAIL
-        exposure = series.exposure or series.period or float(max(last, tail * self.pace))
-        whole = not gates or any(shot.image or shot.spectral_map for shot in self.shots)
+        aged = max([0.0, *self._ages()])
+        exposure = series.exposure or series.period or float(max(last, tail * self.pace, AGED * aged))
+        whole = not gates or any(shot.image or shot.spectral_map or shot.brightness or shot.ages for shot in self.shots)
         seen = max([exposure, *gates]) if whole else last
         return exposure, float(seen)
+
+    def _ages(self) -> list[float]:
+        """Of scans of lifetimes, ns."""
+        return [float(np.median(shot.ages.signal[shot.ages.mask])) for shot in self.shots if shot.ages is not None]
 
     def _taken(self) -> tuple[Taken, ...]:
         """All images, then all movies, by their pulses."""
@@ -172,6 +187,16 @@ class Pulses:
                 gates = tuple((float(t0), float(t1)) for t0, t1 in shot.frames.gates)
                 found.append(self._picture("frames", k, tuple(shot.frames.images), gates))
         return tuple(found)
+
+    def _surveyed(self) -> tuple[Surveyed, ...]:
+        """All scans of photons, then all of lifetimes, by their pulses."""
+        scans = [(k, shot.brightness) for k, shot in enumerate(self.shots)]
+        scans += [(k, shot.ages) for k, shot in enumerate(self.shots)]
+        return tuple(
+            surveyed(Look(k, scan.quantity == "lifetime", scan.collection is not None, self.exposure), scan)
+            for k, scan in scans
+            if scan is not None
+        )
 
     def _picture(self, what: str, k: int, images: tuple[Image, ...], gates) -> Taken:
         return taken(Picture(what, k, gates), images, self.width[0])
@@ -204,7 +229,8 @@ class Pulses:
         radius = 1.0 if self.layout.even else float(round_radius(self.width[0], fast, 0.2 * long, last, edge))
         weights = tuple(one.weights for one in self.splines if one is not None)
         sides = tuple(map(cells, self.scanned))
-        return Instruments(tuple(map(pixels, self.taken)), np.asarray(radius), weights, sides)
+        near = tuple(one.near for one in self.surveyed)
+        return Instruments(tuple(map(pixels, self.taken)), np.asarray(radius), weights, sides, near)
 
     def _measured_again(self, random: np.random.Generator) -> tuple[Instruments]:
         """The instruments with all responses measured again, those of several decays with the same counts once."""

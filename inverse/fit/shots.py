@@ -5,11 +5,13 @@ over the exposure of an image or the gate of a frame,
 
     image_i = b + a (∫ n_i dt ⊗ PSF, over each pixel),     decay_ij = b + a′ ∫ R_j(t − δ) ν_i(t) dt
     spectra_i = b + a″ (∫ [n_i ℓ(E) + y m_i ℓ′(E)] dt ⊗ collection spot, mean over each cell, over each colour)
+    scans: a‴ Y_i,  or the mean age of these photons, ∫ t y_i dt/Y_i,     Y_i = ∫ y_i dt,     y_i = ∫∫ n_i w dA
 
 with one a for all, one for each kind of data, or one each, and the bands ℓ of free excitons and ℓ′ of trapped ones, y
-times as bright. Under a laser that repeats ν_i repeats, too, and bins of decays see parts of several periods. The
-film's numbers, the width of the spot and the density of each pulse enter through the solver, along all of which it is
-differentiated forward at once; what pictures, spectra and decays add is linear in its results.
+times as bright, and w = 1, or e^{−r²/2σ²} where a detector sees the light near the laser. Under a laser that repeats
+ν_i repeats, too, and bins of decays see parts of several periods. The film's numbers, the width of the spot and the
+density of each pulse enter through the solver, along all of which it is differentiated forward at once; what pictures,
+spectra and decays add is linear in its results, and so are the two integrals of a scan.
 """
 
 from functools import lru_cache
@@ -28,6 +30,7 @@ from excidiff.inverse.fit.layout import (
     Cells,
     Instruments,
     Layout,
+    Look,
     Picture,
     Pixels,
     Spline,
@@ -41,6 +44,7 @@ from excidiff.solver.radial import round_pulse
 from excidiff.solver.traps import Traps
 
 EVEN = 1e6  # µm: the width of a spot that is even light
+AGES = 32  # times at which the light of a scan is summed up, Gauss and Legendre's in the cube root of the age
 
 
 class Run(NamedTuple):
@@ -112,6 +116,11 @@ def series_model(layout: Layout):
             one, along = _spectra(layout, parameters, at, taken.pulse, light, cells, films)
             expected.append(one.ravel())
             slopes.append(along.reshape(len(names), -1))
+        for look, near in zip(layout.scans, given.near, strict=True):
+            values, tangents, waves = runs[run_of_scan(look)][look.pulse]
+            one, along = _scan(layout, parameters, at, look, (values, tangents, waves), near, films)
+            expected.append(one[None])
+            slopes.append(along[:, None])
         for k, edges in enumerate(layout.decays):
             if edges is None:
                 continue
@@ -149,6 +158,8 @@ def _runs(layout: Layout, parameters, at, radius):
     wanted: dict[Run, set[int]] = {}
     for picture in (*layout.pictures, *layout.spectra):
         wanted.setdefault(run_of_picture(layout, picture)[0], set()).add(picture.pulse)
+    for look in layout.scans:
+        wanted.setdefault(run_of_scan(look), set()).add(look.pulse)
     for k, edges in enumerate(layout.decays):
         if edges is not None:
             wanted.setdefault(run_of(layout, edges)[0], set()).add(k)
@@ -236,6 +247,42 @@ def _spectra(layout: Layout, parameters, at, k: int, light, cells: Cells, films)
     ground = at[ground_name(layout, "spectra", k)]
     slopes = slopes.at[scale_at].set(scale * bright).at[ground].set(1.0)
     return scale * bright + parameters[ground], slopes
+
+
+def run_of_scan(look: Look) -> Run:
+    """What is solved for a scan, of photons or of ages: the light up to each of many times."""
+    return Run((0.0, *(look.end * _moments()[0]).tolist(), look.end), frames=look.near)
+
+
+@lru_cache(maxsize=1)
+def _moments() -> tuple[Float[np.ndarray, " A"], Float[np.ndarray, " A"]]:
+    """(times t, weights w) of ∫₀¹ f dt ≈ Σ w f(t), dense where light is first."""
+    nodes, weights = np.polynomial.legendre.leggauss(AGES)
+    third = (nodes + 1) / 2
+    return third**3, 1.5 * weights * third**2
+
+
+def seen_of(look: Look, totals, modes, waves, near):
+    """(Y, ∫ t y dt) of a scan, the second by what is yet to come at each time, ∫ (Y − ∫₀ᵗ y) dt."""
+    parts = totals
+    if look.near:
+        parts = modes @ (2 * jnp.pi * near**2 * jnp.exp(-0.5 * (waves * near) ** 2))
+    whole = jnp.sum(parts)
+    return whole, look.end * jnp.sum(_moments()[1] * (whole - jnp.cumsum(parts)[:-1]))
+
+
+def _scan(layout: Layout, parameters, at, look: Look, light, near, films):
+    """The one number of a scan with its slopes along all parameters."""
+    (totals, modes, _), (moved, moved_modes, _), waves = light
+    whole, moment = seen_of(look, totals, modes, waves, near)
+    wholes, moments = jax.vmap(lambda t, m: seen_of(look, t, m, waves, near))(moved, moved_modes)
+    own, slopes = jnp.array([*films, at[f"peak_density_{look.pulse + 1}"]]), jnp.zeros(len(at))
+    if look.ages:
+        age = moment / whole
+        return age, slopes.at[own].set((moments - age * wholes) / whole)
+    scale_at = at[scale_name(layout, "raster", look.pulse)]
+    scale = jnp.exp(parameters[scale_at])
+    return scale * whole, slopes.at[own].set(scale * wholes).at[scale_at].set(scale * whole)
 
 
 def _decay(layout: Layout, parameters, at, k: int, light, tangents, films, weights):

@@ -15,16 +15,17 @@ from jaxtyping import Float64
 from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import Shot
 from excidiff.inverse.fit.arrivals import arrival, rise
-from excidiff.inverse.fit.layout import CENTRES, FILMS, Instruments, Layout, scale_name
+from excidiff.inverse.fit.layout import CENTRES, FILMS, Instruments, Layout, Look, scale_name
 from excidiff.inverse.fit.parameters import inner, kind
 from excidiff.inverse.fit.pulses import RANGES, Pulses
-from excidiff.inverse.fit.shots import Run, light_of, run_of, run_of_picture, series_model
+from excidiff.inverse.fit.shots import Run, light_of, run_of, run_of_picture, run_of_scan, seen_of, series_model
 from excidiff.inverse.fit.taken import Taken
 from excidiff.solver.solution import InputError
 
 TRIED = 384  # films that are held against the decays
 BEST = 3  # of which the fit is made from
 COARSE_NODES, COARSE_STEPS = 24, 48
+ROUGHLY = 0.02  # relative error of the coarse solver, beside that of a scan's mean
 NOTHING = 1e-300  # photons per exciton and ns: no light
 WINGS = 0.3  # of the band's σ that a Lorentzian's width is, where the fit of a Voigt line starts
 CENTRED = {name: (what, axis) for what, names in CENTRES.items() for axis, name in enumerate(names)}
@@ -89,14 +90,14 @@ def curves(pulses: Pulses) -> list[Curve]:
 
 
 def against_decays(pulses: Pulses, tried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """χ² of every film against all light in time, of counts Neyman's, and the scale (log) of each decay.
+    """χ² of every film against all light in time, of counts Neyman's, and all scans; the scale (log) of each decay.
 
     Without any, how far off middle.
     """
     lit = curves(pulses)
-    if not lit:
+    if not lit and not pulses.surveyed:
         return np.abs(tried - tried.mean(0)).sum(1), np.zeros((len(tried), 0))
-    chi2, scales, groups = np.zeros(len(tried)), {}, {}
+    chi2, scales, groups = _against_scans(pulses, tried), {}, {}
     for one in lit:
         shape = _tried_light(pulses, tried, one) * one.weight
         # The background is projected out, the one scale of a kind, or of each, follows in closed form.
@@ -114,6 +115,33 @@ def against_decays(pulses: Pulses, tried: np.ndarray) -> tuple[np.ndarray, np.nd
     return chi2, np.stack(found, axis=1) if found else np.zeros((len(tried), 0))
 
 
+def _against_scans(pulses: Pulses, tried: np.ndarray) -> np.ndarray:
+    """χ² of every film against all scans, those of photons with the one scale that suits them best."""
+    lit, counted = np.zeros((len(tried), 0)), np.zeros(0)
+    chi2, layout = np.zeros(len(tried)), _bare(pulses.layout)
+    radius = np.asarray(pulses.instruments.radius)
+    for one in pulses.surveyed:
+        own = _with_pulse(pulses, tried, one.look.pulse)
+        light, moments = np.asarray(_looks(layout, one.look._replace(pulse=0), own, radius, one.near)).T
+        weight = 1 / np.hypot(one.error, ROUGHLY * one.mean)
+        if one.look.ages:
+            chi2 += ((moments / light - one.mean) * weight) ** 2
+        else:
+            lit, counted = np.column_stack([lit, light * weight]), np.append(counted, one.mean * weight)
+    return chi2 + ((counted - _scale(lit, counted)[:, None] * lit) ** 2).sum(1)
+
+
+def _bare(layout: Layout) -> Layout:
+    """The film alone, without what is measured."""
+    return layout._replace(pictures=(), decays=(), responses=(), firsts=(), bins=(), scans=())
+
+
+def _with_pulse(pulses: Pulses, tried: np.ndarray, k: int) -> np.ndarray:
+    """Films with the width and the density of a pulse, as `light_of` takes them."""
+    pulse = [np.log(pulses.width[0]), np.log(pulses.shots[k].density)]
+    return np.column_stack([tried, np.full((len(tried), 2), pulse)])
+
+
 def _weight(decay: Decay) -> np.ndarray:
     """One over the standard error of each bin, as its own counts tell it."""
     return 1 / np.sqrt(decay.counts + 1.0) if decay.uncertainty is None else 1 / decay.uncertainty
@@ -122,9 +150,9 @@ def _weight(decay: Decay) -> np.ndarray:
 def _tried_light(pulses: Pulses, tried: np.ndarray, curve: Curve) -> np.ndarray:
     """The light of every film in the bins of one curve; a response only shifts it here."""
     k, decay = curve.pulse, curve.source
-    own = np.column_stack([tried, np.full((len(tried), 2), [np.log(pulses.width[0]), np.log(pulses.shots[k].density)])])
+    own = _with_pulse(pulses, tried, k)
     radius = np.asarray(pulses.instruments.radius)
-    layout = pulses.layout._replace(pictures=(), decays=(), responses=(), firsts=(), bins=())
+    layout = _bare(pulses.layout)
     if isinstance(decay, Taken):
         run, gates = run_of_picture(pulses.layout, decay.picture)
         found = np.asarray(_totals(layout, Run(run.edges), own, radius))
@@ -189,18 +217,24 @@ def _of_band(pulses: Pulses, name: str) -> float:
 def _lit(pulses: Pulses, start: np.ndarray) -> np.ndarray:
     """The same with scales of pictures and spectra that give as many photons as were counted."""
     known = any(shot.decay is not None for shot in pulses.shots)
-    if not pulses.seen:
+    if not pulses.seen and not pulses.surveyed:
         return start
-    expected = np.asarray(_expected(pulses.layout, jnp.asarray(start), pulses.instruments))
-    parts = np.split(expected, np.cumsum([one.reading.values.size for one in pulses.seen]))
+    expected = np.asarray(expected_of(pulses.layout, jnp.asarray(start), pulses.instruments))
+    seen = (*pulses.seen, *pulses.surveyed)
+    parts = np.split(expected, np.cumsum([one.reading.values.size for one in seen]))
     light: dict[str, float] = {}
     counted: dict[str, float] = {}
-    for one, part in zip(pulses.seen, parts, strict=False):  # the last part is that of the decays
+    for one, part in zip(pulses.seen, parts, strict=False):  # the last parts are those of scans and decays
         of = one.picture.what, one.picture.pulse
         name, values = scale_name(pulses.layout, *of), one.reading.values
         ground = start[pulses.names.index(pulses.ground(*of))] * values.size
         light[name] = light.get(name, 0.0) + float(part.sum()) - ground
         counted[name] = counted.get(name, 0.0) + max(float(values.sum()) - ground, one.faintest)
+    for one, part in zip(pulses.surveyed, parts[len(pulses.seen) :], strict=False):
+        if not one.look.ages:
+            name = scale_name(pulses.layout, "raster", one.look.pulse)
+            light[name] = light.get(name, 0.0) + float(part.sum())
+            counted[name] = counted.get(name, 0.0) + one.mean
     for name, whole in light.items():
         if name != "scale" or not known:
             start[pulses.names.index(name)] += np.log(counted[name] / whole)
@@ -223,8 +257,20 @@ def _totals(layout: Layout, run: Run, own, radius):
     return jax.lax.map(one, own, batch_size=64)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
+def _looks(layout: Layout, look: Look, own, radius, near):
+    """The light of many films in a scan and its first moment in time, by a coarse solver."""
+
+    def one(numbers):
+        found = light_of(layout, numbers, run_of_scan(look), radius, nodes=COARSE_NODES, steps=COARSE_STEPS)
+        return jnp.stack(seen_of(look, found[0], found[1], found[3], near))
+
+    return jax.lax.map(one, own, batch_size=64)
+
+
 @partial(jax.jit, static_argnums=0)
-def _expected(layout: Layout, parameters, given: Instruments):
+def expected_of(layout: Layout, parameters, given: Instruments):
+    """All that is expected, in a row, without its slopes."""
     return series_model(layout)(parameters, given)[0].ravel()
 
 

@@ -2,16 +2,20 @@
 
 from typing import Any
 
+import numpy as np
+
 from excidiff.inverse.results import figures, page
 from excidiff.inverse.results.gates import gates_figure
 from excidiff.inverse.results.screen import goodness_in_words
 from excidiff.inverse.results.sentences import file_name, reason
 from excidiff.inverse.results.slit import is_slit, slit_figure
 from excidiff.inverse.results.spectrum import spectral_figure
+from excidiff.inverse.results.survey import places_figure, quantity_of
 from excidiff.inverse.results.traces import decay_figure
 from excidiff.inverse.results.wording import estimate_in_words, label
 
-VALUES = ("peak_density", "trap_band_share", "diffusion_length", "lifetime", "laser_image_fwhm", "laser_fwhm")
+VALUES = ("peak_density", "mean_photons", "mean_age", "trap_band_share", "diffusion_length", "lifetime",
+          "laser_image_fwhm", "laser_fwhm")  # fmt: skip
 
 
 def measurement_panels(measurement: Any, laser: Any = None, number: int | None = None) -> str:
@@ -33,6 +37,8 @@ def measurement_panels(measurement: Any, laser: Any = None, number: int | None =
         return f'<article class="measurement">{head}{_spectra(measurement)}</article>'
     if measurement.counts.ndim == 1:
         return f'<article class="measurement">{head}{_trace(measurement)}</article>'
+    if measurement.kind == "raster_scan":
+        return f'<article class="measurement">{head}<div class="panels">{_scan(measurement)}</div></article>'
     body = _slit(measurement) if is_slit(measurement) else f'<div class="panels">{_panels(measurement, laser)}</div>'
     return f'<article class="measurement">{head}{body}{_gates(measurement)}</article>'
 
@@ -116,6 +122,26 @@ def _panels(measurement: Any, laser: Any) -> str:
     return "".join(parts)
 
 
+def _scan(measurement: Any) -> str:
+    """A scan, how far its places are off the mean of the model, and their distribution."""
+    file, values = file_name(measurement.file), np.where(measurement.mask, measurement.counts, np.nan)
+    low, high = (float(end) for end in np.nanquantile(values, (0.002, 0.998)))
+    lived = quantity_of(measurement) == "mean_age"
+    what, unit = ("lifetimes", "ns") if lived else ("photons", "photons")
+    limit = figures.SIGMAS
+    drawn = figures.encode(places_figure(measurement), "svg")
+    alternative = f"How many places of {file} have which number of {what}, beside the noise of an even film."
+    caption = "<figcaption><b>distribution</b> over the places</figcaption>"
+    return "".join(
+        (
+            _map(measurement, values, "scan", f"measured {what} of {file}", (max(low, 0.0), high), unit),
+            _map(measurement, measurement.residual, "off the model's mean", f"of {file}", (-limit, limit),
+                 "standard deviations"),
+            f'<figure class="profile">{page.picture(drawn, "svg+xml", alternative)}{caption}</figure>',
+        )
+    )  # fmt: skip
+
+
 def _map(measurement: Any, values: Any, title: str, alternative: str, scale: tuple[float, float], unit: str) -> str:
     low, high = scale
     diverging = low < 0
@@ -125,7 +151,7 @@ def _map(measurement: Any, values: Any, title: str, alternative: str, scale: tup
     # Pixels that are not square keep their true proportions.
     stretch = f' style="aspect-ratio: {columns * dx:.6g} / {rows * dy:.6g}"'
     picture = page.picture(drawn, "png", f"Map: {alternative}").replace("<img", f"<img{stretch}", 1)
-    ticks = (f"{low:+.0f}", f"{high:+.0f}") if diverging else (f"{low:.0f}", f"{high:.4g}")
+    ticks = (f"{low:+.0f}", f"{high:+.0f}") if diverging else (f"{low:.4g}", f"{high:.4g}")
     key = (
         f'<span class="key">{ticks[0]}<i style="background: linear-gradient(90deg, {figures.gradient(low, high)})"></i>'
         f"{ticks[1]}</span>"

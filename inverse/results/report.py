@@ -18,6 +18,7 @@ from excidiff.inverse.results.sentences import file_name, reason, sentences
 from excidiff.inverse.results.slit import is_slit, slit_figure
 from excidiff.inverse.results.spectrum import spectral_figure
 from excidiff.inverse.results.storage import inside, plain_name, write_text, write_whole
+from excidiff.inverse.results.survey import places_figure, powers_figure
 from excidiff.inverse.results.traces import decay_figure
 from excidiff.inverse.results.wording import (
     counted,
@@ -77,6 +78,11 @@ def write_figures(result: Any, folder: Path, progress: Callable[..., Any] | None
     for number, entry in enumerate(result.spectral_maps, 1):
         name = f"spectral_map_{number:02d}_{plain_name(PurePath(entry.file).stem)}"
         written += _write_figure(spectral_figure(entry), folder, name)
+    for number, entry in enumerate(result.raster_scans, 1):
+        name = f"raster_scan_{number:02d}_{plain_name(PurePath(entry.file).stem)}"
+        written += _write_figure(places_figure(entry), folder, name)
+    if result.raster_scans:
+        written += _write_figure(powers_figure(result.raster_scans), folder, "raster_scans")
     if _apart(result):
         drawn = scatter_figure(result.images, result.parameters.get("diffusion_length"))
         written += _write_figure(drawn, folder, "images")
@@ -102,6 +108,7 @@ def report_page(result: Any) -> str:
             page.section("The images against each other", *_spread(result)),
             page.section("Each image", *_each_image(result)),
             page.section("Spectra against position", *map(measurement_panels, result.spectral_maps)),
+            page.section("Raster scans", *_scans(result)),
             page.section("Each decay", *map(measurement_panels, result.decays)),
             page.section("The laser", measurement_panels(result.laser) if result.laser is not None else ""),
             page.section("Three lengths, never confused", *_lengths(result)),
@@ -129,6 +136,20 @@ def _each_image(result: Any) -> list[str]:
     return [
         *(measurement_panels(entry, result.laser, numbers.get(id(entry))) for entry in shown),
         page.paragraph(words),
+    ]
+
+
+def _scans(result: Any) -> list[str]:
+    """All scans against the density of their pulses, then each."""
+    if not result.raster_scans:
+        return []
+    drawn = figures.encode(powers_figure(result.raster_scans), "svg")
+    alternative = "Means of all raster scans against the peak density of the pulse, measured and modelled."
+    words = "Means over all places against the density that a pulse makes at its centre; photons over that density."
+    return [
+        f'<figure class="wide">{page.picture(drawn, "svg+xml", alternative)}</figure>',
+        page.paragraph(words),
+        *map(measurement_panels, result.raster_scans),
     ]
 
 

@@ -184,6 +184,11 @@ class FitResult:
         """The measurements that are spectra against position."""
         return tuple(measurement for measurement in self.measurements if measurement.kind == "spectral_map")
 
+    @property
+    def raster_scans(self) -> tuple[Measurement, ...]:
+        """The measurements that are scans of a laser."""
+        return tuple(measurement for measurement in self.measurements if measurement.kind == "raster_scan")
+
     def to_dict(self) -> dict[str, Any]:
         """The document that `result.json` holds: names and units as in the documentation, undetermined numbers None."""
         measurements = [measurement.to_dict() for measurement in self.measurements]
