@@ -184,12 +184,13 @@ def _scans(time: Float64[np.ndarray, " N"], per: float, near: float | None, name
     """(photons, each standing for so many excitons, and their mean ages) of places that have them by chance."""
     place = random.integers(PLACES**2, size=time.size)
     sums = [np.bincount(place, time**power, PLACES**2).reshape(PLACES, PLACES) for power in range(3)]
-    ages = sums[1] / sums[0]
-    error = np.sqrt((sums[2] / sums[0] - ages**2) / (sums[0] - 1))
+    told, many = sums[0] > 2, np.maximum(sums[0], 3.0)
+    ages = sums[1] / many
+    error = np.sqrt(np.maximum(sums[2] / many - ages**2, 1e-12) / (many - 1))
     said: dict[str, Any] = {"step": 0.5, "collection": near, "file": name}
     even = np.full(ages.shape, np.sqrt(sums[0].mean()) * per)
-    return [RasterScan(values=sums[0] * per, uncertainty=even, **said),
-            RasterScan(values=ages, quantity="lifetime", photons=sums[0], uncertainty=error, **said)]  # fmt: skip
+    aged = {"values": ages, "photons": sums[0], "uncertainty": error, "mask": told, "quantity": "lifetime"}
+    return [RasterScan(values=sums[0] * per, uncertainty=even, **said), RasterScan(**aged, **said)]
 
 
 KINDS: dict[str, Callable[[dict[str, float], int], FluenceSeries]] = {

@@ -25,8 +25,8 @@ OF_MAPS = ("laser", "laser_fwhm", "psf", "psf_fwhm", "temperature", "lifetime", 
 """What of it is said of spectral maps, too."""
 BESIDE = ("laser_wavelength", "emission_wavelength", "magnification_error", "gates", "noise", "tied", "background")
 """What is said of the images beside a spectral map."""
-OF_SERIES = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength", "lifetime", "fixed",
-             "bounds", "starts", "priors")  # fmt: skip
+OF_SERIES = ("laser", "laser_fwhm", "psf", "psf_fwhm", "laser_wavelength", "emission_wavelength",
+             "magnification_error", "lifetime", "fixed", "bounds", "starts", "priors")  # fmt: skip
 """And what of fluence series."""
 
 WORST = 0.2
@@ -117,6 +117,9 @@ def check_series(experiment: Any) -> None:
         )
     for name in ("laser_fwhm", "psf_fwhm", "lifetime"):
         given_number(getattr(experiment, name), name)
+    _check_magnification(experiment)
+    if experiment.magnification_error and not (experiment.series.images or experiment.series.frames):
+        raise InputError("magnification_error is that of a camera's pixels, and the series has no image; leave it out")
     if experiment.lifetime is not None and ("lifetime" in experiment.fixed or "lifetime" in experiment.bounds):
         raise InputError("the lifetime is given twice, by itself and fixed or bounded; choose one")
     if experiment.line not in LINES:
@@ -208,7 +211,8 @@ def _check_magnification(experiment: Any) -> None:
         )
     cannot = {
         "a landscape, whose pixels are as wrong as the image's": experiment.landscape is not None,
-        f"intervals from draws (interval = {experiment.interval!r})": experiment.intervals.random,
+        f"intervals from draws (interval = {experiment.interval!r})": experiment.intervals.random
+        and experiment.series is None,
         "a spectral map whose laser is known from an image": experiment.spectral_map is not None
         and experiment.laser is not None,
     }

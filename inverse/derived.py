@@ -63,14 +63,19 @@ def over_lifetime(number: Estimate, lifetime: Estimate, *, power: int = 1, unit:
 
 
 def imaged_width(width: Given, optics: Optics, *, of_laser: bool) -> Given:
-    """A width that an image gave, µm, with the error of the magnification.
-
-    Of a laser from which a PSF that was told in µm is taken, source² = seen² − (ρ PSF)², by seen²/source² of it.
-    """
-    slope = 1.0
-    if of_laser and optics.laser is not None and optics.psf is not None and optics.psf_image is None:
-        slope = (FWHM * optics.laser.fit.value("width") / width.value) ** 2
+    """A width that an image gave, µm, with the error of the magnification."""
+    slope = scaling(width, optics) if of_laser else 1.0
     return replace(width, stderr=float(np.hypot(width.stderr, slope * width.value * optics.magnification_error)))
+
+
+def scaling(laser: Given, optics: Optics) -> float:
+    """How the logarithm of a laser's width, known from an image, follows that of the pixels' size: by 1.
+
+    Where a PSF that was told in µm was taken from it, source² = seen² − (ρ PSF)², by seen²/source².
+    """
+    if optics.laser is None or optics.psf is None or optics.psf_image is not None:
+        return 1.0
+    return (FWHM * optics.laser.fit.value("width") / laser.value) ** 2
 
 
 def laser_measurement(laser: Calibration, optics: Optics) -> Measurement:

@@ -17,9 +17,9 @@ from excidiff.inverse.fit.fluence import SeriesFit, fit_series
 from excidiff.inverse.fit.laws import Reading, decay_reading, pictures_reading, spectra_reading
 from excidiff.inverse.fit.layout import CENTRES, FILMS, KINDS, TRAP_BAND, Picture, ground_name
 from excidiff.inverse.fit.parameters import OPTICAL, Constraints
-from excidiff.inverse.fit.pulses import Told
 from excidiff.inverse.fit.quality import BAD_FIT
 from excidiff.inverse.fit.shots import trap_share
+from excidiff.inverse.fit.told import Told
 from excidiff.inverse.fit.uncertainty import NORMAL_95, RISE_ONE_SIDED, profile_bound
 from excidiff.inverse.gates import gate_series
 from excidiff.inverse.measure import window

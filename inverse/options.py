@@ -187,6 +187,7 @@ def _check_useful(settings: FitSettings) -> None:
     imaged, powers = bool(settings.images or settings.frames), settings.powers
     known = {*OPTICS, *(OF_POWERS if powers else OF_SPECTRA), *(BESIDE if imaged and not powers else ())}
     if powers:
+        known |= {"magnification_error"} if imaged else set()
         known |= {*(OF_MOVIES if settings.frames else ()), *(SPECTRA_OF_POWERS if settings.spectral_map else ())}
     if imaged or settings.laser is not None or settings.psf is not None:
         known |= {*OF_CAMERA}

@@ -9,13 +9,13 @@ from typing import Any
 
 import jax
 
-from excidiff.inverse.answer_powers import WORDS
 from excidiff.inverse.batch import Progress
 from excidiff.inverse.compare import PARTS, Candidate, hold, table, verdict
 from excidiff.inverse.experiment import Experiment
 from excidiff.inverse.fit.layout import FILMS
 from excidiff.inverse.fit.optics import Optics
 from excidiff.inverse.lifetimes import MOST, lifetimes_in_words, measure_decays
+from excidiff.inverse.powerverdicts import WORDS
 from excidiff.inverse.results import page
 from excidiff.inverse.results.result import plain
 from excidiff.inverse.results.storage import write_text

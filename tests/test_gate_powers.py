@@ -11,8 +11,9 @@ from excidiff.inverse import Experiment, read_decay, read_image
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.layout import FILMS
 from excidiff.inverse.fit.parameters import Constraints, kind
-from excidiff.inverse.fit.pulses import Pulses, Told
+from excidiff.inverse.fit.pulses import Pulses
 from excidiff.inverse.fit.shots import series_model
+from excidiff.inverse.fit.told import Told
 from excidiff.inverse.fit.trials import against_decays, whole
 
 pytestmark = pytest.mark.gate

@@ -35,17 +35,17 @@ fit.draws fit.bootstrap fit.uncertainty fit.sampling fit.fitted fit.blocks
 fit.limits fit.start fit.response fit.onset fit.sway fit.decay fit.spot fit.gated fit.rescale fit.quality
 fit.cells fit.even fit.fieldmap fit.scanfield fit.smoothing fit.descent
 fit.optics fit.magnification fit.landscape fit.film fit.lines fit.guided fit.colours fit.peaks fit.spectrograph
-fit.spectralsearch fit.spectral fit.layout fit.taken fit.shots fit.splines fit.arrivals fit.surveyed fit.pulses
-fit.trials fit.trapband fit.fluence
+fit.spectralsearch fit.spectral fit.layout fit.taken fit.runs fit.shots fit.splines fit.arrivals fit.surveyed
+fit.told fit.pulses fit.trials fit.trapband fit.fluence
 results.wording results.sentences results.storage results.archive results.populations results.screen results.figures
 results.scatter results.slit results.survey results.gates results.traces results.spectrum results.peaks results.page
 results.correlations results.panels results.record results.report results.result results.mapped results.mapfigure
 results.mapstore results.mappage results.sampled results.samplefigure results.samplepage
 estimates gates measure batch derived lifetimes apertures populations views maps spectralmaps surveys fluences verdicts
-answer answer_spectra joint answer_powers rastertable settings options typed checks intervals drawn account experiment
-compare rivals planning planfile planpage protocol machine spectrascans job peaksjob mapfile mapjob tails samples
-sampleverdicts
-samplesjob section illumination filmfile simulation terminal samplescreen demo doctor parser cli
+answer answer_spectra joint powerverdicts answer_powers rastertable settings options typed checks intervals drawn
+account experiment compare rivals planning planfile planpage protocol machine spectrascans job peaksjob mapfile mapjob
+tails samples sampleverdicts samplesjob section illumination filmfile simulation terminal samplescreen demo doctor
+parser cli
 """
 ORDER = {"solver": SOLVER.split(), "inverse": INVERSE.split()}
 ENTRY = {"__init__", "__main__"}  # these gather the others and come last

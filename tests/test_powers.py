@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import erf
 
 from benchmarks.photons import FWHM
 from excidiff.inverse import Decay, Experiment, FitResult, Image, InputError, Response
@@ -16,9 +17,10 @@ from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.decay import response_of
 from excidiff.inverse.fit.layout import Instruments, Layout, Picture, Pixels, Spline, names_of
 from excidiff.inverse.fit.parameters import Constraints
-from excidiff.inverse.fit.pulses import Pulses, Told
+from excidiff.inverse.fit.pulses import Pulses
 from excidiff.inverse.fit.response import Window, shown
 from excidiff.inverse.fit.shots import series_model
+from excidiff.inverse.fit.told import Told
 from excidiff.inverse.fit.trials import spread, starts
 from excidiff.inverse.job import build
 from excidiff.inverse.options import check_options
@@ -88,6 +90,17 @@ def test_derivatives_of_images_and_decays(model):
         slope = (np.asarray(run(start + step, pixels)[0]) - np.asarray(run(start - step, pixels)[0])) / 2e-4
         scale = np.abs(slopes[index]).max() + 1e-6 * expected.max()
         assert np.abs(slope - slopes[index]).max() < 1e-6 * scale, name
+
+
+def test_derivatives_along_the_size_of_pixels(check_slopes):
+    """Central differences to 1e-6 of each slope; larger pixels see what smaller ones see of a smaller spot."""
+    one = layout("annihilation", magnified=True, nodes=16, modes=24, steps=16, decays=(None,) * 3)
+    run, start = jax.jit(series_model(one)), numbers(one, FILM)
+    check_slopes(lambda p: run(p, PIXELS), start, names_of(one))
+    wider = CAMERA._replace(x_edges=1.02 * CAMERA.x_edges, y_edges=1.02 * CAMERA.y_edges)
+    size = np.where(np.array(names_of(one)) == "magnification", np.log(1.02), 0.0)
+    found, expected = run(start + size, PIXELS)[0], run(start, PIXELS._replace(pixels=(wider,) * 3))[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.gate
@@ -341,3 +354,45 @@ def test_one_power_does_not_tell_the_density_of_traps():
     told = " ".join(found.verdicts)
     assert "trap density" in told
     assert "add pulses so strong" in told
+
+
+@pytest.mark.gate
+@pytest.mark.parametrize("imaged", [False, True])
+def test_the_magnification_of_a_series(series, imaged):
+    """An error m of the pixels' size adds (m ∂log D/∂log p)² to the variance of log D, the slope by fits to pixels 1 %
+    larger, to 5 % of the error. Of a laser that the same camera showed D follows p²; of one told in µm it follows by
+    more, but the images know something of p then, and the error is less."""
+    error = 0.03
+    optics = {"model": "annihilation", "laser_fwhm": 0.12 * FWHM, "psf_fwhm": 0.08 * FWHM}
+    if imaged:
+        optics = {"model": "annihilation", "laser": _spot(float(np.hypot(0.12, 0.08)), 3), "psf": _spot(0.08, 4)}
+    plain, told = (Experiment(series=series, **optics, magnification_error=m).fit() for m in (None, error))
+    larger = {name: replace(image, pixel_size=0.101) if isinstance(image, Image) else image
+              for name, image in optics.items()}  # fmt: skip
+    wide = replace(series, images=[replace(image, pixel_size=0.101) for image in series.images])
+    moved = Experiment(series=wide, **larger).fit()
+    slope = np.log(moved.parameters["diffusivity"].value / plain.parameters["diffusivity"].value) / np.log(1.01)
+    assert slope == pytest.approx(2.0, abs=0.1) if imaged else slope > 2.1
+    before, after = (one.parameters["diffusivity"] for one in (plain, told))
+    known, found = (one.stderr / one.value for one in (before, after))
+    assert abs(np.log(after.value / before.value)) < (1e-3 if imaged else 2 * slope * error)
+    whole = np.hypot(known, slope * error)
+    assert found == pytest.approx(whole, rel=0.05) if imaged else known < found < whole
+    assert "the magnification's error of 3 %" in told.methods
+    lifetime = [one.parameters["lifetime"].stderr for one in (plain, told)]
+    assert lifetime[1] == pytest.approx(lifetime[0], rel=0.05)
+
+
+def _spot(width: float, seed: int) -> Image:
+    """A bright image of a Gaussian."""
+    seen = np.diff(erf(SIDES / (np.sqrt(2) * width))) / 2
+    counts = np.random.default_rng(seed).poisson(3e6 * np.outer(seen, seen) + 0.3).astype(float)
+    return Image(counts, pixel_size=0.1, camera=Camera(gain_known=True, saturation=np.inf), file=f"spot of {width:g}")
+
+
+def test_what_a_magnification_is_of(series):
+    alone = FluenceSeries(decays=series.decays, decay_densities=PEAKS)
+    with pytest.raises(InputError, match="the series has no image"):
+        Experiment(series=alone, laser_fwhm=0.3, magnification_error=0.01)
+    with pytest.raises(InputError, match=r"up to 0\.2"):
+        Experiment(series=series, laser_fwhm=0.3, magnification_error=0.5)

@@ -16,7 +16,8 @@ from excidiff.inverse.fit.likelihood import objective, variance
 from excidiff.inverse.fit.optimise import Knowledge
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.problem import Problem
-from excidiff.inverse.fit.pulses import Pulses, Told
+from excidiff.inverse.fit.pulses import Pulses
+from excidiff.inverse.fit.told import Told
 from excidiff.inverse.options import check_options
 from excidiff.inverse.settings import FitSettings
 

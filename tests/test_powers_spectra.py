@@ -16,8 +16,9 @@ from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.files.spectra import SpectralMap
 from excidiff.inverse.fit.layout import Cells, Instruments, Layout, Picture, names_of
 from excidiff.inverse.fit.parameters import Constraints
-from excidiff.inverse.fit.pulses import Pulses, Told
+from excidiff.inverse.fit.pulses import Pulses
 from excidiff.inverse.fit.shots import series_model, trap_share
+from excidiff.inverse.fit.told import Told
 from excidiff.inverse.fit.trials import starts
 from excidiff.inverse.fluences import drawn_share
 

@@ -11,9 +11,10 @@ from excidiff.inverse import Decay, Experiment, Response
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.decay import response_of
 from excidiff.inverse.fit.parameters import Constraints
-from excidiff.inverse.fit.pulses import Pulses, Told
+from excidiff.inverse.fit.pulses import Pulses
 from excidiff.inverse.fit.response import Window, shown
-from excidiff.inverse.fit.shots import wrapped
+from excidiff.inverse.fit.runs import wrapped
+from excidiff.inverse.fit.told import Told
 
 PERIOD, LIFETIME, LOSS = 12.5, 6.0, 1e-3
 

@@ -16,9 +16,10 @@ from excidiff.inverse.fit.layout import Layout
 from excidiff.inverse.fit.optimise import Optimum
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.problem import Problem
-from excidiff.inverse.fit.pulses import Pulses, Told
+from excidiff.inverse.fit.pulses import Pulses
 from excidiff.inverse.fit.shots import series_model
 from excidiff.inverse.fit.surveyed import Surveyed
+from excidiff.inverse.fit.told import Told
 from excidiff.inverse.fit.trapband import with_band, without_band
 from excidiff.inverse.fit.trials import expected_of, starts
 from excidiff.solver.solution import SolverError

@@ -59,10 +59,11 @@ class Layout(NamedTuple):
     """What is the same for every value of the parameters; hashable. Times in ns.
 
     model: of `FILMS`. pictures: images, then frames, by their pulses; spectra: maps of them likewise, scans: those
-    of photons, then those of ages. line: of the bands of spectra, see `fit.colours.LINES`. decays: per pulse the edges
-    of its light's bins, from the pulse on, or None. firsts: where a decay's own bins begin on its axis. responses: per
-    pulse the σ of its decay's Gaussian response, 0 for none, or a measured one. scale: "shared", "kind" or "free", see
-    `FluenceSeries`. even: whether the laser's light is.
+    of photons, then those of ages. line: of the bands of spectra, see `fit.colours.LINES`. magnified: whether the size
+    of pixels is one of the numbers, in units of what was told. decays: per pulse the edges of its light's bins, from
+    the pulse on, or None. firsts: where a decay's own bins begin on its axis. responses: per pulse the σ of its decay's
+    Gaussian response, 0 for none, or a measured one. scale: "shared", "kind" or "free", see `FluenceSeries`. even:
+    whether the laser's light is.
     quadratic: whether light goes with n². nodes, modes, steps: of the solver. period: of the laser, None for single
     pulses; with it the edges of `decays` may lie anywhere, as light is there at all times, and `bins` says how many
     each decay has itself.
@@ -84,6 +85,7 @@ class Layout(NamedTuple):
     spectra: tuple[Picture, ...] = ()
     line: str = "gaussian"
     scans: tuple[Look, ...] = ()
+    magnified: bool = False
 
     @property
     def colours(self) -> tuple[str, ...]:
@@ -126,7 +128,14 @@ class Instruments(NamedTuple):
 def names_of(layout: Layout) -> tuple[str, ...]:
     """The parameters in order: the film's, the spot's, the pulses', those of pictures, spectra and decays."""
     pulses = range(len(layout.decays))
-    found = [*FILMS[layout.model], "width", "psf_width", *layout.colours, *(f"peak_density_{k + 1}" for k in pulses)]
+    found = [
+        *FILMS[layout.model],
+        "width",
+        "psf_width",
+        *("magnification",) * layout.magnified,
+        *layout.colours,
+        *(f"peak_density_{k + 1}" for k in pulses),
+    ]
     measured = {what: _pulses_of(layout, what) for what in KINDS}
     for what, members in measured.items():
         found += [scale_name(layout, what, k) for k in members]

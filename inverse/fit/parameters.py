@@ -27,6 +27,7 @@ UNITS = {
     "width": "um",
     "psf_width": "um",
     "collection_width": "um",
+    "magnification": "",
     "laser_fwhm": "um",
     "laser_image_fwhm": "um",
     "psf_fwhm": "um",
@@ -72,13 +73,13 @@ UNITS = {
     "decay_background": "photons/bin",
 }
 POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "psf_width", "collection_width",
-                      "amplitude", "photons",
+                      "magnification", "amplitude", "photons",
                       "attempts", "disorder", "relaxation", "linewidth", "lorentzian", "outcoupling",
                       "guiding_loss", "trap_band_width", "annihilation",
                       "trapping_rate", "trap_density", "capture", "release", "trap_lifetime", "peak_density", "scale",
                       "image_scale", "frames_scale", "spectra_scale", "raster_scale", "decay_scale"})  # fmt: skip
 LARGEST = 700.0  # whose exponential is still a number
-OPTICAL = ("width", "psf_width", "collection_width")
+OPTICAL = ("width", "psf_width", "collection_width", "magnification")
 """What the optics tell, never the person by these names."""
 
 

@@ -4,10 +4,7 @@ Every number of the film is looked for in multiples of what the data themselves 
 spread of the images beyond laser and PSF, and the densities of the pulses.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -19,13 +16,14 @@ from excidiff.inverse.fit.gated import decay_time
 from excidiff.inverse.fit.laws import Reading, Row, decay_reading
 from excidiff.inverse.fit.layout import Instruments, Layout, Look, Picture, ground_name, names_of
 from excidiff.inverse.fit.optimise import Knowledge
-from excidiff.inverse.fit.parameters import Constraints, inner, kind
+from excidiff.inverse.fit.parameters import OPTICAL, Constraints, inner, kind
 from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.shots import series_model
 from excidiff.inverse.fit.spectralsearch import WINGLESS
 from excidiff.inverse.fit.splines import splined
 from excidiff.inverse.fit.surveyed import Surveyed, surveyed
 from excidiff.inverse.fit.taken import Scanned, Taken, cells, corner, pixels, reach, scanned, taken
+from excidiff.inverse.fit.told import BEYOND, RANGES, Told
 from excidiff.solver.disc import round_radius
 from excidiff.solver.radial import FORGOTTEN
 from excidiff.solver.solution import InputError
@@ -33,29 +31,7 @@ from excidiff.solver.solution import InputError
 NODES, MODES, STEPS = 48, 96, 96
 TAIL, SLOW_TAIL = 12.0, 80.0  # paces after which an image without an exposure has ended, of films with traps the second
 AGED = 30.0  # mean ages of scans after which their light has ended
-BEYOND = 1e3  # times the ranges below, beyond which no number is looked for
 TIMELESS = {"image": "images", "spectral_map": "spectra", "brightness": "scans of photons"}
-RANGES = {  # of each number, in the units of `Pulses`
-    "diffusivity": (0.1, 3.0),
-    "lifetime": (0.5, 12.0),
-    "annihilation": (1e-3, 10.0),
-    "trapping_rate": (0.05, 20.0),
-    "trap_density": (0.05, 5.0),
-    "capture": (0.03, 30.0),
-    "release": (1e-3, 3.0),
-    "trap_lifetime": (0.5, 50.0),
-}
-
-
-class Told(NamedTuple):
-    """What is known beforehand, as (value, relative error), 0 for what is exact: σ of laser, PSF and collection spot in
-    µm, numbers of the film by name. line: of spectra."""
-
-    width: tuple[float, float] | None = None
-    psf: tuple[float, float] | None = None
-    film: Mapping[str, tuple[float, float]] = MappingProxyType({})
-    collection: tuple[float, float] | None = None
-    line: str = "gaussian"
 
 
 class Pulses:
@@ -69,7 +45,7 @@ class Pulses:
         self.known = told.film
         self.constraints, self.shots, self.given = constraints, series.shots, series.exposure
         self.model = model
-        self.width = told.width or (1.0, 0.0)
+        self.width, self.pixels = told.width or (1.0, 0.0), told.pixels
         self.psf = told.psf or (1e-3 * self.width[0], 0.0)
         self.collection = told.collection or (1e-3 * self.width[0], 0.0)
         self.decays = [None if shot.decay is None else decay_reading(shot.decay) for shot in self.shots]
@@ -101,6 +77,7 @@ class Pulses:
             spectra=tuple(one.picture for one in self.scanned),
             line=told.line,
             scans=tuple(one.look for one in self.surveyed),
+            magnified=told.pixels is not None and bool(self.taken),
         )
         self.stretched = bool(self.surveyed) or ("traps" in model and series.exposure is None and bool(self.seen))
         self.names = names_of(self.layout)
@@ -250,6 +227,8 @@ class Pulses:
             free.append(self._limit(index, name, lower, upper, centre, precision))
         of_band = {name: told for name, told in self.constraints.priors.items() if name in self.layout.colours}
         centre, precision = replace(self.constraints, priors=of_band).weighed(self.names, centre, precision)
+        if self.layout.magnified:
+            precision = precision + self._scaled(precision)
         own = [name for name in self.constraints.bounds if name in self.names]
         lower, upper = Constraints({}, {name: self.constraints.bounds[name] for name in own}).apply(
             self.names, lower, upper
@@ -258,6 +237,17 @@ class Pulses:
             index = self.names.index(name)
             free[index], centre[index] = False, inner(name, value)
         return Knowledge(centre, precision, lower, upper, np.array(free))
+
+    def _scaled(self, precision: np.ndarray) -> np.ndarray:
+        """What laser and PSF share with the size δ of the pixels that showed them: Σ (log σ − c − f δ)²/ε²."""
+        assert self.pixels is not None
+        found, size = np.zeros_like(precision), self.names.index("magnification")
+        for name, follows in (("width", self.pixels.width), ("psf_width", self.pixels.psf)):
+            index = self.names.index(name)
+            sure = precision[index, index]
+            found[index, size] = found[size, index] = -follows * sure
+            found[size, size] += follows**2 * sure
+        return found
 
     def _limit(self, index: int, name: str, lower, upper, centre, precision) -> bool:
         """Fill in the limits of one parameter; whether it is free."""
@@ -275,7 +265,7 @@ class Pulses:
             return True
         if what == "spectra_centre_y":
             return next(one for one in self.scanned if one.picture.pulse == int(number) - 1).map.y.size > 1
-        if name in ("width", "psf_width", "collection_width") or what == "peak_density":
+        if name in OPTICAL or what == "peak_density":
             value, error = self._known(name, number)
             centre[index] = np.log(value)
             lower[index], upper[index] = centre[index] - 1.4, centre[index] + 1.4
@@ -330,5 +320,8 @@ class Pulses:
             return self.psf
         if name == "collection_width":
             return self.collection
+        if name == "magnification":
+            assert self.pixels is not None
+            return 1.0, self.pixels.error
         shot = self.shots[int(number) - 1]
         return shot.density, shot.error / shot.density

@@ -15,7 +15,7 @@ spectra and decays add is linear in its results, and so are the two integrals of
 """
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,19 +39,12 @@ from excidiff.inverse.fit.layout import (
     scale_name,
 )
 from excidiff.inverse.fit.round import cell_image, pixel_image
+from excidiff.inverse.fit.runs import Run, moments, run_of, run_of_picture, run_of_scan
 from excidiff.solver.medium import Medium
 from excidiff.solver.radial import round_pulse
 from excidiff.solver.traps import Traps
 
 EVEN = 1e6  # µm: the width of a spot that is even light
-AGES = 32  # times at which the light of a scan is summed up, Gauss and Legendre's in the cube root of the age
-
-
-class Run(NamedTuple):
-    """One solution in time: the edges of its bins, ns, and whether it has a profile for each of them, or one."""
-
-    edges: tuple[float, ...]
-    frames: bool = False
 
 
 def film_of(model: str, numbers: dict[str, Any]) -> Medium:
@@ -136,23 +129,6 @@ def series_model(layout: Layout):
     return model
 
 
-def run_of_picture(layout: Layout, picture: Picture) -> tuple[Run, Float[np.ndarray, "gates bins"] | None]:
-    """(what is solved for it, what of each bin each of its gates holds); None: its one gate is the whole of it.
-
-    A decay of the same window serves an image, too.
-    """
-    gate, *more = picture.gates
-    if more:
-        ends = np.unique(picture.gates)
-        early, late = np.asarray(picture.gates).T[..., None]
-        held = (early <= ends[None, :-1]) & (ends[None, 1:] <= late)
-        return Run(tuple(ends.tolist()), frames=True), held.astype(float)
-    own = layout.decays[picture.pulse]
-    run = None if own is None else run_of(layout, own)[0]
-    same = run is not None and run.edges[0] == gate[0] and abs(run.edges[-1] / gate[1] - 1) < 1e-9
-    return (run if run is not None and same else Run(gate)), None
-
-
 def _runs(layout: Layout, parameters, at, radius):
     """By run, by pulse: (totals, modes and those of the trapped, tangents along film, width and density, waves)."""
     wanted: dict[Run, set[int]] = {}
@@ -187,10 +163,12 @@ def _picture(layout: Layout, parameters, at, picture: Picture, light, pixels: Pi
     number = picture.pulse + 1
     scale_at = at[scale_name(layout, picture.what, picture.pulse)]
     scale, flat = jnp.exp(parameters[scale_at]), jnp.asarray(pixels.flat)
-    places = jnp.array([*(at[f"{name}_{number}"] for name in CENTRES[picture.what]), at["psf_width"]])
+    size = [at["magnification"]] if layout.magnified else []
+    places = jnp.array([*(at[f"{name}_{number}"] for name in CENTRES[picture.what]), at["psf_width"], *size])
 
     def shown(modes, optics):
-        sides = jnp.asarray(pixels.x_edges), jnp.asarray(pixels.y_edges)
+        magnified = jnp.exp(optics[3]) if size else 1.0
+        sides = jnp.asarray(pixels.x_edges) * magnified, jnp.asarray(pixels.y_edges) * magnified
         return pixel_image(modes, waves, *sides, optics[:2], jnp.exp(optics[2]))
 
     optics = parameters[places]
@@ -249,26 +227,13 @@ def _spectra(layout: Layout, parameters, at, k: int, light, cells: Cells, films)
     return scale * bright + parameters[ground], slopes
 
 
-def run_of_scan(look: Look) -> Run:
-    """What is solved for a scan, of photons or of ages: the light up to each of many times."""
-    return Run((0.0, *(look.end * _moments()[0]).tolist(), look.end), frames=look.near)
-
-
-@lru_cache(maxsize=1)
-def _moments() -> tuple[Float[np.ndarray, " A"], Float[np.ndarray, " A"]]:
-    """(times t, weights w) of ∫₀¹ f dt ≈ Σ w f(t), dense where light is first."""
-    nodes, weights = np.polynomial.legendre.leggauss(AGES)
-    third = (nodes + 1) / 2
-    return third**3, 1.5 * weights * third**2
-
-
 def seen_of(look: Look, totals, modes, waves, near):
     """(Y, ∫ t y dt) of a scan, the second by what is yet to come at each time, ∫ (Y − ∫₀ᵗ y) dt."""
     parts = totals
     if look.near:
         parts = modes @ (2 * jnp.pi * near**2 * jnp.exp(-0.5 * (waves * near) ** 2))
     whole = jnp.sum(parts)
-    return whole, look.end * jnp.sum(_moments()[1] * (whole - jnp.cumsum(parts)[:-1]))
+    return whole, look.end * jnp.sum(moments()[1] * (whole - jnp.cumsum(parts)[:-1]))
 
 
 def _scan(layout: Layout, parameters, at, look: Look, light, near, films):
@@ -323,22 +288,3 @@ def _through(response: Spline, weights, size: tuple[int, int], first) -> Float[A
     boxes = jnp.where((lags > 0) & (lags < 5), boxes, 0.0)
     kernel = jnp.convolve(jnp.asarray(weights), boxes, mode="valid")
     return kernel[np.arange(bins)[:, None] - np.arange(lit)[None, :] + lit - 1]
-
-
-def run_of(layout: Layout, edges: tuple[float, ...]) -> tuple[Run, Float[np.ndarray, "J M"] | None]:
-    """(what is solved for the light in bins, what of each of its own it gives a bin); None: they are the bins' own."""
-    if layout.period is None:
-        return Run(edges), None
-    cuts, parts = wrapped(edges, layout.period)
-    return Run(cuts), parts
-
-
-@lru_cache(maxsize=64)
-def wrapped(edges: tuple[float, ...], period: float) -> tuple[tuple[float, ...], Float[np.ndarray, "J M"]]:
-    """All of a period cut where any of the bins begins or ends, ns, and how often each part lies in each bin."""
-    times, least = np.asarray(edges), 1e-9 * period
-    cuts = np.unique(np.round(np.mod(times, period) / least)) * least
-    cuts = np.array([0.0, *(cut for cut in cuts if least < cut < period - least), period])
-    middle = (cuts[1:] + cuts[:-1]) / 2
-    turns = np.floor((times[:, None] - middle[None, :]) / period)
-    return tuple(cuts.tolist()), np.diff(turns, axis=0)

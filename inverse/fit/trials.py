@@ -16,10 +16,12 @@ from excidiff.inverse.files.decays import Decay
 from excidiff.inverse.files.fluences import Shot
 from excidiff.inverse.fit.arrivals import arrival, rise
 from excidiff.inverse.fit.layout import CENTRES, FILMS, Instruments, Layout, Look, scale_name
-from excidiff.inverse.fit.parameters import inner, kind
-from excidiff.inverse.fit.pulses import RANGES, Pulses
-from excidiff.inverse.fit.shots import Run, light_of, run_of, run_of_picture, run_of_scan, seen_of, series_model
+from excidiff.inverse.fit.parameters import OPTICAL, inner, kind
+from excidiff.inverse.fit.pulses import Pulses
+from excidiff.inverse.fit.runs import Run, run_of, run_of_picture, run_of_scan
+from excidiff.inverse.fit.shots import light_of, seen_of, series_model
 from excidiff.inverse.fit.taken import Taken
+from excidiff.inverse.fit.told import RANGES
 from excidiff.solver.solution import InputError
 
 TRIED = 384  # films that are held against the decays
@@ -179,7 +181,7 @@ def whole(pulses: Pulses, film: np.ndarray, scales: np.ndarray) -> Float64[np.nd
     for index, name in enumerate(pulses.names):
         what, number = kind(name), name.rpartition("_")[2]
         shot = pulses.shots[int(number) - 1] if number.isdecimal() else None
-        if name in ("width", "psf_width", "collection_width") or what == "peak_density":
+        if name in OPTICAL or what == "peak_density":
             start[index] = pulses.knowledge.centre[index]
         elif what in ("decay_scale", "scale") and lit:
             start[index] = scales[lit.index(int(number) - 1) if number.isdecimal() else 0]
