@@ -25,6 +25,7 @@ temperature of [film]. A raster scan stands in for images, their optics and thei
     quantity = "intensity"                    # or "lifetime", or "energy" of a landscape, which take no excitons
     collection_fwhm = "400 nm"                # of a detector that moves with the laser; else all light is collected
     gain = 1                                  # and offset, uncertainty, photons, mask, column, channel, time_unit
+    # irf = "irf.ptu"                           or pulse_time, and dark, of lifetimes from the photons of a .ptu
 
 Its file may hold a spectrum for each position, as arrays with axes do: energy is then the centre of the band, intensity
 the light within it, of all `wavelengths` and `places` or those that are given.

@@ -16,10 +16,11 @@ from excidiff.solver.solution import InputError
 RASTER: dict[str, str | int | float] = {
     "file": "scan.csv", "step": "200 nm", "quantity": "lifetime", "uncertainty": "error.csv", "photons": "photons.csv",
     "mask": "mask.csv", "collection_fwhm": "400 nm", "column": "counts", "channel": 1, "time_unit": "ns", "gain": 2.5,
-    "offset": 100.0, "wavelengths": "500..540 nm", "places": "0..2 um, 0..1 um",
+    "offset": 100.0, "irf": "irf.ptu", "pulse_time": "2.1 ns", "dark": 12.0,
+    "wavelengths": "500..540 nm", "places": "0..2 um, 0..1 um",
 }  # fmt: skip
 """Its keys, with what they may look like."""
-PATHS = ("file", "photons", "mask")
+PATHS = ("file", "photons", "mask", "irf")
 
 
 def check_raster(place: Any, table: Mapping[str, Any], where: str = "[[raster]]") -> None:

@@ -29,7 +29,8 @@ files.andor files.foreign files.chunks files.zarrs files.curves files.picoquant 
 files.columns
 files.formats files.labelled files.region files.saturation files.data files.readers files.decays files.spans
 files.absorption files.noise
-files.placed files.spectra files.streak files.frames files.scans files.fluences files.lattice files.scanfiles
+files.placed files.spectra files.streak files.frames files.scans files.fluences files.lattice
+files.ages files.scanfiles
 fit.instrument fit.detector fit.parameters fit.prediction fit.round fit.likelihood fit.laws fit.optimise fit.problem
 fit.draws fit.bootstrap fit.uncertainty fit.sampling fit.fitted fit.blocks
 fit.limits fit.start fit.response fit.onset fit.sway fit.decay fit.spot fit.gated fit.rescale fit.quality

@@ -81,9 +81,9 @@ def read_lattice(path: str | Path, *, channel: int | None = None, max_pixels: in
     if table is not None:
         return table
     if is_ptu(file):
-        return _from_raster(read_ptu_image(file, channel, max_values=max_pixels), file.name)
+        return from_raster(read_ptu_image(file, channel, max_values=max_pixels), file.name)
     raster, file = read_raster(path, max_pixels=max_pixels)
-    return _from_raster(raster, file.name)
+    return from_raster(raster, file.name)
 
 
 def names_places(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> bool:
@@ -164,7 +164,7 @@ def _matrix(corner: list[str], names: tuple[str, ...], values: np.ndarray, name:
     return _located({"": numbers}, places, axes, told, "text table, a matrix with its axes")
 
 
-def _from_raster(raster: Raster, name: str) -> Lattice:
+def from_raster(raster: Raster, name: str) -> Lattice:
     """One frame of an image, or an array with two axes."""
     frames = raster.frames
     if len(frames) > 1:

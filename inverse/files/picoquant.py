@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from excidiff.inverse.files.curves import DIFFERENT, Curve, counted_bins, possible_period
 from excidiff.inverse.files.extras import faults_reported, needed
@@ -20,6 +21,7 @@ from excidiff.solver.solution import InputError
 PTU, PHU = b"PQTTTR\0\0", b"PQHISTO\0"
 INSTALL = "excidiff[io]"
 WORD = 4  # bytes of a photon's record, and of a histogram's bin
+ROWS = 2**25  # numbers of an image with its delays that are held at a time
 MARKERS = 32  # more than any counter tells apart
 
 
@@ -79,31 +81,62 @@ def read_ptu_image(path: Path, channel: int | None = None, *, max_values: int = 
     saw photons. Raises InputError for files that are no image, several detectors, ways of scanning that ptufile cannot
     put together, and damage.
     """
+    return read_ptu_delays(path, channel, None, max_values=max_values)[0]
+
+
+def channel_of(path: Path, channel: int | None, *, max_values: int = MAX_PIXELS) -> int:
+    """The detector of a scan; raises InputError as `read_ptu_image`."""
+    library = needed("ptufile", path.name, INSTALL)
+    with faults_reported(path.name, "PicoQuant .ptu", "ptufile"), path.open("rb") as stream:
+        return _channel(library.PtuFile(stream), path, channel, max_values)
+
+
+def read_ptu_delays(
+    path: Path, channel: int | None, delays: Float[np.ndarray, " H"] | None, *, max_values: int = MAX_PIXELS
+) -> tuple[Raster, Float[np.ndarray, "3 y x"]]:
+    """(the photons of each pixel, their number with the sums of their delays and of the squares of these).
+
+    delays: ns, of every bin of the counter, some rows of the scan being held at a time; None: number alone.
+    """
     name = path.name
     library = needed("ptufile", name, INSTALL)
     with faults_reported(name, "PicoQuant .ptu", "ptufile") as said, path.open("rb") as stream:
         file = library.PtuFile(stream)
-        if not (file.is_t3 and file.is_image):
-            raise InputError(f"{name}: its photons are not those of an image in T3 mode; read_decay reads their decay")
-        _check_records(path, file, max_values)
-        check_size((int(file.lines_in_frame), int(file.pixels_in_line)), WORD, name, max_values)
-        active = list(file.active_channels)
-        if not active:
-            raise InputError(f"{name}: no photon was recorded in it; the file holds no light")
-        if channel is None and len(active) > 1:
-            raise InputError(f"{name}: channels {', '.join(map(str, active))} have photons; say which one, channel=")
-        if channel is not None and channel not in active:
-            raise InputError(f"{name}: channel {channel} has no photons; there are {', '.join(map(str, active))}")
-        chosen = active[0] if channel is None else channel
-        try:
-            image = file.decode_image(frame=-1, channel=chosen - active[0], dtime=-1, dtype=np.uint32)
-        except NotImplementedError as error:
-            raise InputError(f"{name}: ptufile cannot put its image together ({error}); export it as TIFF") from error
+        chosen = _channel(file, path, channel, max_values)
+        powers = (np.zeros(1) if delays is None else delays)[:, None] ** np.arange(3)
+        lines, some = int(file.lines_in_frame), {"frame": -1, "channel": chosen - file.active_channels[0]}
+        some |= {"dtime": -1 if delays is None else delays.size, "dtype": np.uint32}
+        parts, whole, many = [], slice(None), max(1, ROWS // (int(file.pixels_in_line) * len(powers)))
+        for row in range(0, lines, many):
+            chunk = (whole, slice(row, min(row + many, lines)), whole, whole, whole)
+            try:
+                part = np.asarray(file.decode_image(chunk, **some), dtype=float)
+            except NotImplementedError as error:
+                told = f"ptufile cannot put its image together ({error}); export it as TIFF"
+                raise InputError(f"{name}: {told}") from error
+            parts.append(part[0, :, :, 0] @ powers)
+        sums = np.moveaxis(np.concatenate(parts), -1, 0)
         size, frames = float(file.tags.get("ImgHdr_PixResol") or 0.0), int(file.shape[0])
         notes = tuple(said)
     tags = (PixelTag("ImgHdr_PixResol", (size, size), f"{size:g} µm"),) if size > 0 else ()
     told = f"photons of channel {chosen} in every pixel, {frames} frame{'s' * (frames > 1)} added up"
-    return Raster(image.reshape(1, *image.shape[1:3]), "PicoQuant .ptu, an image in T3 mode", tags, (), (told, *notes))
+    return Raster(sums[:1], "PicoQuant .ptu, an image in T3 mode", tags, (), (told, *notes)), sums
+
+
+def _channel(file: Any, path: Path, channel: int | None, max_values: int) -> int:
+    name = path.name
+    if not (file.is_t3 and file.is_image):
+        raise InputError(f"{name}: its photons are not those of an image in T3 mode; read_decay reads their decay")
+    _check_records(path, file, max_values)
+    check_size((int(file.lines_in_frame), int(file.pixels_in_line)), WORD, name, max_values)
+    active = list(file.active_channels)
+    if not active:
+        raise InputError(f"{name}: no photon was recorded in it; the file holds no light")
+    if channel is None and len(active) > 1:
+        raise InputError(f"{name}: channels {', '.join(map(str, active))} have photons; say which one, channel=")
+    if channel is not None and channel not in active:
+        raise InputError(f"{name}: channel {channel} has no photons; there are {', '.join(map(str, active))}")
+    return active[0] if channel is None else channel
 
 
 def read_phu(path: Path, *, max_values: int = MAX_PIXELS) -> list[Curve]:

@@ -7,9 +7,10 @@ from typing import Any, get_args
 
 import numpy as np
 
+from excidiff.inverse.files.ages import Ages, read_ages
 from excidiff.inverse.files.columns import TIME_UNIT, read_time_unit
 from excidiff.inverse.files.formats import file_hash, split_member
-from excidiff.inverse.files.lattice import Lattice, names_places, read_lattice
+from excidiff.inverse.files.lattice import Lattice, from_raster, names_places, read_lattice
 from excidiff.inverse.files.noise import Uncertainty, are_photons, names_file
 from excidiff.inverse.files.picoquant import is_ptu
 from excidiff.inverse.files.raster import MAX_PIXELS, told_size
@@ -39,6 +40,9 @@ def read_raster_scan(
     column: str | None = None,
     channel: int | None = None,
     time_unit: str | None = None,
+    irf: str | Path | None = None,
+    pulse_time: str | float | None = None,
+    dark: float = 0.0,
     max_pixels: int = MAX_PIXELS,
 ) -> RasterScan:
     r"""Read a scan: from a table, an image (TIFF, .npy and others of `read_image`), an array with axes, or a .ptu.
@@ -51,6 +55,9 @@ def read_raster_scan(
     .ptu, the detector. time_unit: of lifetimes, "ns" or "ps", where the file does not say.
     uncertainty: in the file's own unit, a number, an array or file of the same form; a column whose name says so (err,
     sigma, std, uncertainty) is one. photons: of lifetimes, and mask: not zero where used, likewise.
+    Lifetimes of a .ptu are the mean ages of the photons of each pixel, from the pulse on: where `irf` has its mean, a
+    response that was measured on the same axis, or at pulse_time in ns, or where the light rises. dark: photons of each
+    pixel that come at all times alike, which are taken off.
     gain: counts per photon, 1 if not given, and then intensities must be whole numbers or have an uncertainty.
 
     Raises InputError for a step or unit that nobody states, for numbers that are neither photons nor have an
@@ -60,11 +67,14 @@ def read_raster_scan(
     if quantity not in get_args(Quantity):
         raise InputError(f'{name}: quantity = {quantity!r}; choose "intensity", "lifetime" or "energy"')
     collection = None if collection_fwhm is None else parse_quantity(collection_fwhm, "fwhm", name="collection_fwhm")
+    of_ages = {"irf": irf, "pulse_time": pulse_time, "dark": dark or None}
     if quantity == "lifetime" and is_ptu(file):
-        raise InputError(
-            f"{name}: its photons are counted, their lifetimes are not fitted here; fit each pixel's decay elsewhere, "
-            "and give the map of lifetimes with its error or its photons, as TIFF or as a table"
-        )
+        others = {"uncertainty": uncertainty, "photons": photons, "gain": gain, "offset": offset or None,
+                  "column": column, "time_unit": time_unit}  # fmt: skip
+        _refuse(others, f"{name}: its lifetimes are the mean ages of its own photons")
+        ages = read_ages(file, channel=channel, irf=irf, pulse_time=pulse_time, dark=dark, max_values=max_pixels)
+        return _of_ages(ages, path, step, mask, collection, max_pixels)
+    _refuse(of_ages, f"{name}: only lifetimes of a .ptu are found from photons")
     found = read_lattice(path, channel=channel, max_pixels=max_pixels)
     size, told = _step(found, step, name)
     titles = _columns(list(found.numbers), quantity, column, name)
@@ -100,6 +110,36 @@ def read_raster_scan(
         file=str(path),
         sha256=file_hash(file),
         notes=tuple(told),
+    )
+
+
+def _refuse(given: Mapping[str, Any], why: str) -> None:
+    """What the values of this scan make no use of."""
+    useless = [key for key, value in given.items() if value is not None]
+    if useless:
+        raise InputError(f"{why}; leave {' and '.join(useless)} out")
+
+
+def _of_ages(
+    found: Ages, path: str | Path, step: Any, mask: Any, collection: float | None, max_pixels: int
+) -> RasterScan:
+    """The scan of mean ages of photons."""
+    file = Path(path)
+    places = from_raster(found.raster, file.name)
+    size, told = _step(places, step, file.name)
+    chosen = _companion(mask, places, "mask", file.name, max_pixels)
+    used = found.used if chosen is None else found.used & (np.nan_to_num(chosen) != 0)
+    return RasterScan(
+        values=np.where(used, found.ages, 0.0),
+        step=size,
+        quantity="lifetime",
+        uncertainty=np.where(used, found.errors, np.inf),
+        photons=found.photons,
+        collection=collection,
+        mask=used,
+        file=str(path),
+        sha256=file_hash(file),
+        notes=(*told, *found.notes),
     )
 
 

@@ -19,7 +19,8 @@ Quantity = Literal["intensity", "lifetime", "energy"]
 FEWEST = 3  # positions along x and along y
 FROM_PHOTONS = "uncertainty taken as lifetime/√photons, the least that one exponential without background allows"
 
-DOUBTS = (FROM_PHOTONS, "the given step", "a step of", "every position has the same number", "the bands are no")
+DOUBTS = (FROM_PHOTONS, "the given step", "a step of", "every position has the same number", "the bands are no",
+          "light that comes at all times", "the pulse is taken to be")  # fmt: skip
 MASKED = ("positions masked", "taken as dark")
 
 
