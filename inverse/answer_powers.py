@@ -173,7 +173,8 @@ def _warnings(found: MeasuredSeries, optics: Optics | None, collection: Given | 
               for movie in series.frames),
             *((decay.file, decay.notes) for decay in series.decays),
             *((scan.file, doubts(scan.notes)) for scan in series.spectral_maps),
-            *((scan.file, scan.doubts) for scan in series.scans)]  # fmt: skip
+            *((scan.file, [*scan.doubts, *(note for note in scan.notes if note.startswith("whole numbers"))])
+              for scan in series.scans)]  # fmt: skip
     return (*said, *(note if name in note else f"{name}: {note}" for name, notes in data for note in notes))
 
 

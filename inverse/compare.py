@@ -99,17 +99,18 @@ def _unseen(fit: Fitted) -> Float64[np.ndarray, " n"]:
     """d(y, µ) of every pixel under the fit to the other four parts of the data."""
     problem = fit.problem
     used = np.asarray(problem.counts.used).ravel() > 0
+    held = used & ~fit.alone  # what no other number foretells stays in
     part = np.random.default_rng(0).integers(0, PARTS, used.size)  # the same for every model
     found = np.zeros(used.size)
     for number in range(PARTS):
-        out = used & (part == number)
+        out = held & (part == number)
         kept = np.where(out, 0.0, np.asarray(problem.counts.used).ravel()).reshape(problem.counts.used.shape)
         less = replace(problem, counts=problem.counts._replace(used=kept))
         there = less.fit(fit.values, tolerance=1e-2)
         if not np.isfinite(there.parameters).all():
             raise SolverError("a model could not be fitted to four fifths of the data; see its fit to all of them")
         found[out] = _deviances(problem, np.asarray(there.expected, float).ravel())[out]
-    return found[used]
+    return found[held]
 
 
 def _deviances(problem: Problem, expected: np.ndarray) -> np.ndarray:

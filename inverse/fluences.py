@@ -16,7 +16,7 @@ from excidiff.inverse.fit.blocks import UNLIKELY, structure
 from excidiff.inverse.fit.fluence import SeriesFit, fit_series
 from excidiff.inverse.fit.laws import Reading, decay_reading, pictures_reading, spectra_reading
 from excidiff.inverse.fit.layout import CENTRES, FILMS, KINDS, TRAP_BAND, Picture, ground_name
-from excidiff.inverse.fit.parameters import OPTICAL, Constraints
+from excidiff.inverse.fit.parameters import OPTICAL, UNITS, Constraints
 from excidiff.inverse.fit.quality import BAD_FIT
 from excidiff.inverse.fit.shots import trap_share
 from excidiff.inverse.fit.told import Told
@@ -77,6 +77,9 @@ def _parameters(fit: SeriesFit, *, profiled: bool) -> dict[str, Estimate]:
     found = {}
     for name in FILMS[fit.model]:
         if fit.layout.even and name == "diffusivity":
+            continue
+        if name in fit.unseen:
+            found[name] = Estimate(None, unit=UNITS[name], identifiable=False)
             continue
         found[name] = _told(fit, name) if profiled else estimate(fit, name)
     if fit.model == "saturable traps":

@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 from excidiff.inverse.files.fluences import NOUNS
-from excidiff.inverse.rastertable import read_about
+from excidiff.inverse.rastertable import read_about, written_about
 from excidiff.inverse.settings import DATA, FitSettings, data_file
 from excidiff.solver.solution import InputError
 
@@ -150,8 +150,8 @@ def check_options(settings: FitSettings) -> None:
         place = str(data_file(path).resolve()) + str(path).removeprefix(str(data_file(path)))
         if what not in DATA.values():
             continue
-        if what == "raster":  # a file may hold photons and lifetimes
-            place += f" {read_about(next(scans, '{}')).get('quantity')}"
+        if what == "raster":  # a file may hold several: photons and lifetimes, columns, channels
+            place += written_about(dict(sorted({"quantity": "intensity", **read_about(next(scans, "{}"))}.items())))
         if place in seen:
             raise InputError(
                 f"{path}: this {NOUNS.get(what, what)} is given twice; a second time it would count as a new "

@@ -30,6 +30,7 @@ def on_powers(found: MeasuredSeries, tried: Sequence[MeasuredSeries]) -> list[st
     densities = [shot.density for shot in found.series.shots]
     model, values = found.fit.model, found.parameters
     open_ends = [name for name in FILMS[model] if name in values and _open(values[name])]
+    open_ends = [name for name in open_ends if name not in found.fit.unseen]
     if open_ends:
         names = " and ".join(label(name) for name in open_ends)
         said.append(f"The data do not determine {names}{_limits(values, open_ends)}. {_cure(model, densities)}")
@@ -76,13 +77,34 @@ def _on_scans(found: MeasuredSeries) -> list[str]:
         names = ", ".join(dict.fromkeys(one.scan.file for one in uneven))
         said.append(
             f"The film differs from place to place ({names}: by up to {100 * most:.2g} % r.m.s. beyond noise). Its "
-            "numbers are those of the mean, as if it were even, with errors from the scatter between parts of the "
-            "scan; excidiff map of a scan shows where it differs."
+            "numbers are those of the mean, as if it were even, with errors from the scatter between parts of each "
+            "scan, taken as common to all of a kind; excidiff map of a scan shows where it differs."
         )
-    if any(one.look.ages for one in found.fit.surveyed) and found.fit.model != "free":
+    rough = [one for one in found.fit.surveyed if one.rough > 1]
+    if rough:
+        names = ", ".join(dict.fromkeys(one.scan.file for one in rough))
         said.append(
-            "Lifetimes of scans are taken for the mean age of all photons, which is what the decay's mean time of "
-            "arrival is; one exponential fitted to a decay of several gives another number."
+            f"Neighbouring positions differ by more than their noise ({names}: by up to "
+            f"{max(one.rough for one in rough) ** 0.5:.3g} times): counts that are not photons do so, for which give "
+            "the gain, or a film that varies from step to step. The errors follow the scatter."
+        )
+    if any(one.look.ages for one in found.fit.surveyed):
+        until = found.series.exposure or found.series.period
+        window = "" if until is None else f" up to {until:g} ns after the pulse"
+        if until is not None or found.fit.model != "free":
+            said.append(
+                f"Lifetimes of scans are taken for the mean age of all photons{window}, which is what the mean time of "
+                "their arrival is; one exponential fitted to them gives another number."
+            )
+    if found.fit.unseen:
+        said.append(
+            "All light of such a film is the same wherever excitons go: images, or scans with a detector that moves "
+            "with the laser and sees the light near it, would tell the diffusivity."
+        )
+    if not found.fit.settled:
+        said.append(
+            "More steps in time, a longer window or a larger disc still change what the film shows by a tenth of an "
+            "error or more: give the exposure, if the light was not integrated to the end."
         )
     return said
 

@@ -4,6 +4,7 @@ On the command line and in run.toml it is written in braces: '{quantity = "lifet
 """
 
 import json
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
@@ -30,7 +31,8 @@ def check_raster(place: Any, table: Mapping[str, Any], where: str = "[[raster]]"
         example = RASTER[key]
         kinds = int if key == "channel" else int | float if isinstance(example, float) else str
         kinds = str | int | float if key == "uncertainty" else kinds
-        if isinstance(value, bool) or not isinstance(value, kinds) or value == "":
+        endless = isinstance(value, float) and not math.isfinite(value)
+        if isinstance(value, bool) or not isinstance(value, kinds) or value == "" or endless:
             raise InputError(f"{place}: {where} {key} = {value!r}: write it like {key} = {json.dumps(example)}")
     what = table.get("quantity", "intensity")
     if what not in get_args(Quantity):

@@ -100,6 +100,12 @@ def _candidates(experiment: Experiment) -> list[Callable[[], Candidate]]:
             "decays, spectral maps, or data of several powers"
         )
     if experiment.series is not None:
+        series = experiment.series
+        if not (series.images or series.frames or series.decays or series.spectral_maps):
+            raise InputError(
+                "scans alone have no numbers that could be held back to see what models predict, as each is one: "
+                "compare them beside decays or images; excidiff fit chooses the simplest film that they do not reject"
+            )
         optics = None if experiment.series.uniform else experiment.optics()
         return [partial(_film, experiment, optics, name) for name in FILMS]
     if experiment.spectral_map is not None:

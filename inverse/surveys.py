@@ -60,10 +60,10 @@ def scan_measurement(shot: Shot, one: Surveyed, expected: float, fit: SeriesFit)
 def _misfit(fit: SeriesFit, one: Surveyed, away: float) -> str | None:
     if not fit.converged:
         return f"the fit did not converge in {fit.steps} steps"
-    if one.quiet < -BAD_FIT:
+    if one.rough < 1:
         less = "the counts scatter less than photons can" if one.scan.uncertainty is None else (
             "its uncertainties are too large")  # fmt: skip
-        return f"its positions differ less than the noise makes them: {less}"
+        return f"neighbouring positions differ less than the noise makes them: {less}"
     if abs(away) <= BAD_FIT:
         return None
     return (

@@ -33,7 +33,7 @@ Density = float | tuple[float, float]
 class Shot:
     """What was measured of pulses of one density, (value, standard error) in 1/µm²: one of each kind, or less.
 
-    brightness, ages: scans of photons and of lifetimes.
+    scans: of each quantity and collection one.
     """
 
     density: float
@@ -42,8 +42,7 @@ class Shot:
     frames: Frames | None = None
     decay: Decay | None = None
     spectral_map: SpectralMap | None = None
-    brightness: RasterScan | None = None
-    ages: RasterScan | None = None
+    scans: tuple[RasterScan, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -185,20 +184,25 @@ class FluenceSeries:
     @property
     def shots(self) -> tuple[Shot, ...]:
         """All pulses by rising density."""
-        found: list[dict[str, Any]] = []
+        found: list[dict[Any, Any]] = []
         for what in KINDS:
             for data, density in zip(*self.of(what), strict=True):
                 value, error = _checked(density, named(data))
-                part = what
-                if isinstance(data, RasterScan):
-                    part = "brightness" if data.quantity == "intensity" else "ages"
+                part = (what, data.quantity, data.collection) if isinstance(data, RasterScan) else what
                 mate = next((one for one in found if part not in one and abs(one["density"] / value - 1) < SAME), None)
                 if mate is None:
                     found.append({"density": value, "error": error, part: data})
                 else:
                     mate[part] = data
                     mate["error"] = max(mate["error"], error)
-        return tuple(Shot(**one) for one in sorted(found, key=lambda one: one["density"]))
+        return tuple(map(_shot, sorted(found, key=lambda one: one["density"])))
+
+
+def _shot(parts: dict[Any, Any]) -> Shot:
+    """One pulse of its parts, photons before lifetimes."""
+    scans = [data for part, data in parts.items() if isinstance(part, tuple)]
+    rest = {part: data for part, data in parts.items() if not isinstance(part, tuple)}
+    return Shot(**rest, scans=tuple(sorted(scans, key=lambda scan: scan.quantity)))
 
 
 def named(data: Image | Frames | Decay | SpectralMap | RasterScan) -> str:

@@ -34,6 +34,11 @@ class Fitted:
     least: float
     problem: Problem
 
+    @property
+    def alone(self) -> Bool[np.ndarray, " N"]:
+        """Which of all numbers is the only one of its kind, and cannot be told from the others; none."""
+        return np.zeros(np.asarray(self.problem.counts.used).size, bool)
+
     def value(self, name: str) -> float:
         """A parameter in house units."""
         return outer(name, float(self.values[self.names.index(name)]))

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.fitted import Fitted, solved
 from excidiff.inverse.fit.laws import Row
-from excidiff.inverse.fit.layout import Layout
+from excidiff.inverse.fit.layout import Instruments, Layout, Picture
 from excidiff.inverse.fit.optimise import Optimum
 from excidiff.inverse.fit.parameters import Constraints
 from excidiff.inverse.fit.problem import Problem
@@ -25,13 +25,15 @@ from excidiff.inverse.fit.trials import expected_of, starts
 from excidiff.solver.solution import SolverError
 
 SEEN = 0.1
-MOST_STEPS = 1536
+DOUBLINGS = 4
+WIDEST = 2.0  # times the disc, from one fit to the next
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SeriesFit(Fitted):
     """One fit of all pulses: parameters of `names_of`; what its pictures, spectra, scans and decays show under it, in
-    order; surveyed: its scans.
+    order; surveyed: its scans. settled: whether steps, window and disc are known to do. unseen: names of what no
+    measurement has to do with.
 
     limits: name → where the search for it ends, in house units. followed: what profiles have found, by name and value.
     bounded: names of what the person bounded.
@@ -39,6 +41,8 @@ class SeriesFit(Fitted):
 
     model: str
     layout: Layout
+    settled: bool
+    unseen: tuple[str, ...]
     pictures: tuple[Float64[np.ndarray, "frames ny nx"], ...]
     spectra: tuple[Float64[np.ndarray, "y x colour"], ...]
     scans: tuple[Float64[np.ndarray, "1"], ...]
@@ -53,6 +57,12 @@ class SeriesFit(Fitted):
         """Whether light of traps is in the spectra."""
         index = self.names.index("trap_brightness") if "trap_brightness" in self.names else None
         return index is not None and bool(self.problem.knowledge.free[index])
+
+    @property
+    def alone(self) -> Bool[np.ndarray, " N"]:
+        """Which of all numbers is the only one of its kind, as the mean of a scan is."""
+        sizes = [sum(part.size for part in parts) for parts in (self.pictures, self.spectra, self.scans, self.decays)]
+        return np.repeat([False, False, True, False], sizes)
 
     def profiled(self, name: str, value: float) -> float:
         """The same, from the nearest point of this parameter's profile that was found before."""
@@ -75,30 +85,53 @@ def fit_series(series: FluenceSeries, model: str, constraints: Constraints, told
     found = [problem.fit(start, tolerance=1e-1, max_steps=40) for start in begun]
     best = problem.fit(min(found, key=lambda one: one.objective).parameters)
     best, problem = with_band(pulses, best, begun[0])
-    return _result(
-        pulses, *(_in_finer_steps(pulses, best, problem) if pulses.stretched else (pulses.layout, best, problem))
-    )
+    settled = (pulses.layout, best, problem, True)
+    return _result(pulses, *(_settled(pulses, best, problem) if pulses.doubtful else settled))
 
 
-def _in_finer_steps(pulses: Pulses, best: Optimum, problem: Problem) -> tuple[Layout, Optimum, Problem]:
-    """The fit by so many steps in time that twice as many change all data together by less than `SEEN` errors.
-
-    No number of the film moves by more of its own error, then.
-    """
+def _settled(pulses: Pulses, best: Optimum, problem: Problem) -> tuple[Layout, Optimum, Problem, bool]:
+    """The fit with so many steps in time, so long a window and so large a disc that more of them change all data
+    together by less than `SEEN` errors: no number of the film moves by more of its own error, then. Last: whether."""
     layout, law = pulses.layout, Row(pulses.readings).law
-    expected = np.asarray(best.expected).ravel()
-    while layout.steps < MOST_STEPS:
-        finer = layout._replace(steps=2 * layout.steps)
-        there = np.asarray(expected_of(finer, jnp.asarray(best.parameters), *problem.arguments))
-        if float(((there - expected) ** 2 / law(expected)).sum()) < SEEN**2:
-            break
-        layout, problem = finer, replace(problem, model=series_model(finer))
-        best = problem.fit(best.parameters)
+    for _ in range(DOUBLINGS):
         expected = np.asarray(best.expected).ravel()
-    return layout, best, problem
+        finer, given = _larger(pulses, layout, best)
+        there = np.asarray(expected_of(finer, jnp.asarray(best.parameters), given))
+        if float(((there - expected) ** 2 / law(expected)).sum()) < SEEN**2:
+            return layout, best, problem, True
+        layout, pulses.instruments = finer, given
+        problem = replace(problem, model=series_model(finer), arguments=(given,))
+        best = problem.fit(best.parameters)
+    return layout, best, problem, False
 
 
-def _result(pulses: Pulses, layout: Layout, best: Optimum, problem: Problem) -> SeriesFit:
+def _larger(pulses: Pulses, layout: Layout, best: Optimum) -> tuple[Layout, Instruments]:
+    """Twice the steps, twice the window of what holds all light, and the disc that the fitted film asks for."""
+    given, film = pulses.instruments, dict(zip(pulses.names, best.parameters, strict=True))
+    finer = layout._replace(steps=2 * layout.steps)
+    if pulses.endless:
+        ended = {one.end for one in layout.scans} | {one.gates[0][1] for one in layout.spectra}
+        ended |= {one.gates[0][1] for one in layout.pictures if one.what == "image"}
+
+        def longer(one: Picture) -> Picture:
+            return one if one.what == "frames" else one._replace(gates=((0.0, 2 * one.gates[0][1]),))
+
+        finer = finer._replace(
+            pictures=tuple(map(longer, layout.pictures)),
+            spectra=tuple(map(longer, layout.spectra)),
+            scans=tuple(one._replace(end=2 * one.end) for one in layout.scans),
+        )
+        pulses.last = max([pulses.last, *(2 * end for end in ended)])
+    needed = 0.0 if layout.even else pulses.radius(*(float(np.exp(film[name])) for name in ("diffusivity", "lifetime")))
+    radius = float(given.radius)
+    if needed > radius:
+        more = min(needed / radius, WIDEST)
+        finer = finer._replace(nodes=int(np.ceil(more * layout.nodes)), modes=int(np.ceil(more * layout.modes)))
+        given = given._replace(radius=jnp.asarray(more * radius))
+    return finer, given
+
+
+def _result(pulses: Pulses, layout: Layout, best: Optimum, problem: Problem, settled: bool) -> SeriesFit:
     if not np.isfinite(best.parameters).all():
         raise SolverError("the fluence series: the fit met numbers that are not finite; look for stray counts")
     reads, pictures, seen = pulses.readings, len(pulses.taken), len(pulses.seen)
@@ -110,6 +143,8 @@ def _result(pulses: Pulses, layout: Layout, best: Optimum, problem: Problem) -> 
         **solved(problem, best, pulses.names),
         model=pulses.layout.model,
         layout=layout,
+        settled=settled,
+        unseen=("diffusivity",) if pulses.spaceless and not pulses.told_of("diffusivity") else (),
         pictures=shown[:pictures],
         spectra=shown[pictures:seen],
         scans=shown[seen:scanned],

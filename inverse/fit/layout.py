@@ -14,7 +14,7 @@ FILMS = {
     "saturable traps": ("diffusivity", "lifetime", "trap_density", "capture", "release", "trap_lifetime"),
 }
 """The numbers of each model of a film, all positive."""
-KINDS = ("image", "frames", "spectra", "raster", "decay")
+KINDS = ("image", "frames", "spectra", "raster", "raster_near", "decay")
 """What is measured of a pulse."""
 CENTRES = {
     "image": ("centre_x", "centre_y"),
@@ -53,6 +53,11 @@ class Look(NamedTuple):
     ages: bool
     near: bool
     end: float
+
+    @property
+    def what(self) -> str:
+        """Of `KINDS`: detectors of all light and of that near the laser see unlike parts."""
+        return "raster_near" if self.near else "raster"
 
 
 class Layout(NamedTuple):
@@ -139,7 +144,7 @@ def names_of(layout: Layout) -> tuple[str, ...]:
     measured = {what: _pulses_of(layout, what) for what in KINDS}
     for what, members in measured.items():
         found += [scale_name(layout, what, k) for k in members]
-        found += [ground_name(layout, what, k) for k in members if what != "raster"]
+        found += [ground_name(layout, what, k) for k in members if not what.startswith("raster")]
     found += [f"{name}_{one.pulse + 1}" for one in (*layout.pictures, *layout.spectra) for name in CENTRES[one.what]]
     found += [f"shift_{k + 1}" for k in measured["decay"]]
     return tuple(dict.fromkeys(found))  # scales and backgrounds may be shared
@@ -147,8 +152,8 @@ def names_of(layout: Layout) -> tuple[str, ...]:
 
 def _pulses_of(layout: Layout, what: str) -> list[int]:
     """Of which this was measured, of scans the photons."""
-    if what == "raster":
-        return [look.pulse for look in layout.scans if not look.ages]
+    if what.startswith("raster"):
+        return [look.pulse for look in layout.scans if not look.ages and look.what == what]
     if what == "decay":
         return [k for k, edges in enumerate(layout.decays) if edges is not None]
     return [one.pulse for one in (*layout.pictures, *layout.spectra) if one.what == what]

@@ -62,6 +62,7 @@ UNITS = {
     "frames_scale": "photons/ns",
     "spectra_scale": "photons um^2/ns",
     "raster_scale": "photons/ns",
+    "raster_near_scale": "photons/ns",
     "decay_scale": "photons/ns",
     "image_background": "photons/pixel",
     "frames_background": "photons/pixel",
@@ -77,7 +78,8 @@ POSITIVE = frozenset({"diffusion_length", "diffusivity", "lifetime", "width", "p
                       "attempts", "disorder", "relaxation", "linewidth", "lorentzian", "outcoupling",
                       "guiding_loss", "trap_band_width", "annihilation",
                       "trapping_rate", "trap_density", "capture", "release", "trap_lifetime", "peak_density", "scale",
-                      "image_scale", "frames_scale", "spectra_scale", "raster_scale", "decay_scale"})  # fmt: skip
+                      "image_scale", "frames_scale", "spectra_scale", "raster_scale",
+                      "raster_near_scale", "decay_scale"})  # fmt: skip
 LARGEST = 700.0  # whose exponential is still a number
 OPTICAL = ("width", "psf_width", "collection_width", "magnification")
 """What the optics tell, never the person by these names."""

@@ -14,14 +14,14 @@ from excidiff.inverse.files.fluences import FluenceSeries
 from excidiff.inverse.fit.arrivals import lit_edges, response_sigma, shifts
 from excidiff.inverse.fit.gated import decay_time
 from excidiff.inverse.fit.laws import Reading, Row, decay_reading
-from excidiff.inverse.fit.layout import Instruments, Layout, Look, Picture, ground_name, names_of
+from excidiff.inverse.fit.layout import Instruments, Layout, Picture, ground_name, names_of
 from excidiff.inverse.fit.optimise import Knowledge
 from excidiff.inverse.fit.parameters import OPTICAL, Constraints, inner, kind
 from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.shots import series_model
 from excidiff.inverse.fit.spectralsearch import WINGLESS
 from excidiff.inverse.fit.splines import splined
-from excidiff.inverse.fit.surveyed import Surveyed, surveyed
+from excidiff.inverse.fit.surveyed import all_surveyed
 from excidiff.inverse.fit.taken import Scanned, Taken, cells, corner, pixels, reach, scanned, taken
 from excidiff.inverse.fit.told import BEYOND, RANGES, Told
 from excidiff.solver.disc import round_radius
@@ -31,14 +31,14 @@ from excidiff.solver.solution import InputError
 NODES, MODES, STEPS = 48, 96, 96
 TAIL, SLOW_TAIL = 12.0, 80.0  # paces after which an image without an exposure has ended, of films with traps the second
 AGED = 30.0  # mean ages of scans after which their light has ended
-TIMELESS = {"image": "images", "spectral_map": "spectra", "brightness": "scans of photons"}
+TIMELESS = {"image": "images", "spectral_map": "spectra", "scans": "scans of photons"}
 
 
 class Pulses:
     """One series under one model: `layout`, `names` of the parameters, `units` of the film's numbers, the `problem`.
 
     taken, scanned, surveyed: all pictures, spectra and scans, in the layout's order; decays: what was read of each
-    pulse, None for a pulse without one. stretched: whether light is summed up over long, where steps may be too few.
+    pulse, None for a pulse without one. endless: whether images, spectra and scans hold all light, to the end.
     """
 
     def __init__(self, series: FluenceSeries, model: str, constraints: Constraints, told: Told):
@@ -59,7 +59,7 @@ class Pulses:
             for k, shot in enumerate(self.shots)
             if shot.spectral_map is not None
         )
-        self.surveyed = self._surveyed()
+        self.surveyed = all_surveyed(self.shots, self.exposure)
         self.layout = Layout(
             model=model,
             pictures=tuple(one.picture for one in self.taken),
@@ -79,7 +79,7 @@ class Pulses:
             scans=tuple(one.look for one in self.surveyed),
             magnified=told.pixels is not None and bool(self.taken),
         )
-        self.stretched = bool(self.surveyed) or ("traps" in model and series.exposure is None and bool(self.seen))
+        self.endless = series.exposure is None and series.period is None
         self.names = names_of(self.layout)
         self.units = self._units()
         self.instruments = jax.device_put(self._instruments())
@@ -93,6 +93,18 @@ class Pulses:
             detector=row,
             instrument=self._measured_again,
         )
+
+    @property
+    def spaceless(self) -> bool:
+        """Whether nothing that was measured depends on where excitons are."""
+        local = self.model in ("free", "traps") and not self.layout.quadratic
+        return self.layout.even or (local and not self.seen and not any(look.near for look in self.layout.scans))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether steps, window or disc, chosen before the film was known, may not do for it."""
+        long = "traps" in self.model and self.endless and bool(self.seen)
+        return bool(self.surveyed) or long or not (self.seen or self.spaceless)
 
     @property
     def seen(self) -> tuple[Taken | Scanned, ...]:
@@ -145,13 +157,14 @@ class Pulses:
         tail = SLOW_TAIL if "traps" in self.model else TAIL
         aged = max([0.0, *self._ages()])
         exposure = series.exposure or series.period or float(max(last, tail * self.pace, AGED * aged))
-        whole = not gates or any(shot.image or shot.spectral_map or shot.brightness or shot.ages for shot in self.shots)
+        whole = not gates or any(shot.image or shot.spectral_map or shot.scans for shot in self.shots)
         seen = max([exposure, *gates]) if whole else last
         return exposure, float(seen)
 
     def _ages(self) -> list[float]:
         """Of scans of lifetimes, ns."""
-        return [float(np.median(shot.ages.signal[shot.ages.mask])) for shot in self.shots if shot.ages is not None]
+        scans = [scan for shot in self.shots for scan in shot.scans if scan.quantity == "lifetime"]
+        return [float(np.median(scan.signal[scan.mask])) for scan in scans]
 
     def _taken(self) -> tuple[Taken, ...]:
         """All images, then all movies, by their pulses."""
@@ -164,16 +177,6 @@ class Pulses:
                 gates = tuple((float(t0), float(t1)) for t0, t1 in shot.frames.gates)
                 found.append(self._picture("frames", k, tuple(shot.frames.images), gates))
         return tuple(found)
-
-    def _surveyed(self) -> tuple[Surveyed, ...]:
-        """All scans of photons, then all of lifetimes, by their pulses."""
-        scans = [(k, shot.brightness) for k, shot in enumerate(self.shots)]
-        scans += [(k, shot.ages) for k, shot in enumerate(self.shots)]
-        return tuple(
-            surveyed(Look(k, scan.quantity == "lifetime", scan.collection is not None, self.exposure), scan)
-            for k, scan in scans
-            if scan is not None
-        )
 
     def _picture(self, what: str, k: int, images: tuple[Image, ...], gates) -> Taken:
         return taken(Picture(what, k, gates), images, self.width[0])
@@ -201,13 +204,17 @@ class Pulses:
         """The pixels, and a disc on which neither they nor the light meet the wall."""
         fast = RANGES["diffusivity"][1] * self.units["diffusivity"]
         long = RANGES["lifetime"][1] * self.units["lifetime"]
-        edge = max([0.0, *map(corner, self.taken), *map(reach, self.scanned)])
-        last = self.last if self.layout.period is None else FORGOTTEN * self.layout.period
-        radius = 1.0 if self.layout.even else float(round_radius(self.width[0], fast, 0.2 * long, last, edge))
+        radius = 1.0 if self.layout.even else self.radius(fast, 0.2 * long)
         weights = tuple(one.weights for one in self.splines if one is not None)
         sides = tuple(map(cells, self.scanned))
         near = tuple(one.near for one in self.surveyed)
         return Instruments(tuple(map(pixels, self.taken)), np.asarray(radius), weights, sides, near)
+
+    def radius(self, diffusivity: float, lifetime: float) -> float:
+        """Of a disc whose wall neither pixels nor the light of such a film meet, µm."""
+        edge = max([0.0, *map(corner, self.taken), *map(reach, self.scanned)])
+        last = self.last if self.layout.period is None else FORGOTTEN * self.layout.period
+        return float(round_radius(self.width[0], diffusivity, lifetime, last, edge))
 
     def _measured_again(self, random: np.random.Generator) -> tuple[Instruments]:
         """The instruments with all responses measured again, those of several decays with the same counts once."""
@@ -259,7 +266,7 @@ class Pulses:
                 value, error = self.known[name]
                 centre[index], precision[index, index] = np.log(value), error and error**-2.0
                 return error > 0
-            return not (self.layout.even and name == "diffusivity")
+            return not (self.spaceless and name == "diffusivity")
         if name in self.layout.colours and name != "collection_width":
             lower[index], upper[index] = self._of_band(name)
             return True
@@ -300,6 +307,10 @@ class Pulses:
         found = [(one.picture.what, one.picture.pulse, one.reading) for one in self.seen]
         found += [("decay", k, one) for k, one in enumerate(self.decays) if one is not None]
         return [one for what, k, one in found if self.ground(what, k) == background]
+
+    def told_of(self, name: str) -> bool:
+        """Whether the person gave a number of the film."""
+        return name in self.known or name in self.constraints.fixed
 
     def held(self, start: np.ndarray) -> np.ndarray:
         """The same numbers with what is fixed where it is fixed."""

@@ -40,11 +40,13 @@ from excidiff.inverse.fit.layout import (
 )
 from excidiff.inverse.fit.round import cell_image, pixel_image
 from excidiff.inverse.fit.runs import Run, moments, run_of, run_of_picture, run_of_scan
+from excidiff.solver.disc import bessel, disc, flat_zeros
 from excidiff.solver.medium import Medium
 from excidiff.solver.radial import round_pulse
 from excidiff.solver.traps import Traps
 
 EVEN = 1e6  # µm: the width of a spot that is even light
+NEARBY = 192  # nodes on which light near the laser is summed up
 
 
 def film_of(model: str, numbers: dict[str, Any]) -> Medium:
@@ -227,11 +229,25 @@ def _spectra(layout: Layout, parameters, at, k: int, light, cells: Cells, films)
     return scale * bright + parameters[ground], slopes
 
 
+@lru_cache(maxsize=4)
+def _waves(count: int) -> Float[np.ndarray, "modes nodes"]:
+    """J₀(z_i ρ) at the nodes of a disc of radius 1."""
+    return bessel(0, flat_zeros(count)[:, None] * disc(NEARBY).radii[None, :])
+
+
+def near_light(waves, near):
+    """∫∫ J₀(k r) e^{−r²/2σ²} dA over the disc for each wave k, σ = `near`; beyond the disc there is no light."""
+    count, one = waves.shape[0], disc(NEARBY)
+    radius = jnp.asarray(flat_zeros(count)[-1]) / waves[-1]
+    window = jnp.exp(-0.5 * (jnp.asarray(one.radii) * radius / near) ** 2)
+    return radius**2 * (jnp.asarray(_waves(count)) @ (jnp.asarray(one.weights) * window))
+
+
 def seen_of(look: Look, totals, modes, waves, near):
     """(Y, ∫ t y dt) of a scan, the second by what is yet to come at each time, ∫ (Y − ∫₀ᵗ y) dt."""
     parts = totals
     if look.near:
-        parts = modes @ (2 * jnp.pi * near**2 * jnp.exp(-0.5 * (waves * near) ** 2))
+        parts = modes @ near_light(waves, near)
     whole = jnp.sum(parts)
     return whole, look.end * jnp.sum(moments()[1] * (whole - jnp.cumsum(parts)[:-1]))
 
@@ -245,7 +261,7 @@ def _scan(layout: Layout, parameters, at, look: Look, light, near, films):
     if look.ages:
         age = moment / whole
         return age, slopes.at[own].set((moments - age * wholes) / whole)
-    scale_at = at[scale_name(layout, "raster", look.pulse)]
+    scale_at = at[scale_name(layout, look.what, look.pulse)]
     scale = jnp.exp(parameters[scale_at])
     return scale * whole, slopes.at[own].set(scale * wholes).at[scale_at].set(scale * whole)
 

@@ -118,19 +118,26 @@ def against_decays(pulses: Pulses, tried: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _against_scans(pulses: Pulses, tried: np.ndarray) -> np.ndarray:
-    """χ² of every film against all scans, those of photons with the one scale that suits them best."""
-    lit, counted = np.zeros((len(tried), 0)), np.zeros(0)
-    chi2, layout = np.zeros(len(tried)), _bare(pulses.layout)
+    """χ² of every film against all scans, those of photons with the scales that suit them best."""
+    groups: dict[str, list[tuple[np.ndarray, float]]] = {}
+    chi2, layout, known = np.zeros(len(tried)), _bare(pulses.layout), {}
     radius = np.asarray(pulses.instruments.radius)
     for one in pulses.surveyed:
-        own = _with_pulse(pulses, tried, one.look.pulse)
-        light, moments = np.asarray(_looks(layout, one.look._replace(pulse=0), own, radius, one.near)).T
+        key = one.look._replace(ages=False), float(one.near)
+        if key not in known:  # photons and ages are of the same light
+            own = _with_pulse(pulses, tried, one.look.pulse)
+            known[key] = np.asarray(_looks(layout, key[0]._replace(pulse=0), own, radius, one.near)).T
+        light, moments = known[key]
         weight = 1 / np.hypot(one.error, ROUGHLY * one.mean)
         if one.look.ages:
             chi2 += ((moments / light - one.mean) * weight) ** 2
         else:
-            lit, counted = np.column_stack([lit, light * weight]), np.append(counted, one.mean * weight)
-    return chi2 + ((counted - _scale(lit, counted)[:, None] * lit) ** 2).sum(1)
+            name = scale_name(pulses.layout, one.look.what, one.look.pulse)
+            groups.setdefault(name, []).append((light * weight, one.mean * weight))
+    for members in groups.values():
+        lit, counted = np.stack([m[0] for m in members], axis=1), np.array([m[1] for m in members])
+        chi2 += ((counted - _scale(lit, counted)[:, None] * lit) ** 2).sum(1)
+    return chi2
 
 
 def _bare(layout: Layout) -> Layout:
@@ -234,7 +241,7 @@ def _lit(pulses: Pulses, start: np.ndarray) -> np.ndarray:
         counted[name] = counted.get(name, 0.0) + max(float(values.sum()) - ground, one.faintest)
     for one, part in zip(pulses.surveyed, parts[len(pulses.seen) :], strict=False):
         if not one.look.ages:
-            name = scale_name(pulses.layout, "raster", one.look.pulse)
+            name = scale_name(pulses.layout, one.look.what, one.look.pulse)
             light[name] = light.get(name, 0.0) + float(part.sum())
             counted[name] = counted.get(name, 0.0) + one.mean
     for name, whole in light.items():
