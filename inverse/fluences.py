@@ -296,7 +296,7 @@ def _share(odds: Any) -> Any:
 
 def _held(what: str, file: str, read: Reading, expected, blocks, fit: SeriesFit, k: int) -> Measurement:
     """A measurement with its goodness; of all numbers fitted each one is charged an equal share."""
-    share = int(fit.moving.sum()) / (len(fit.pictures) + len(fit.spectra) + len(fit.decays))
+    share = fit.share
     counts, used, law = read.values, read.used, read.law(expected)
     away = np.where(used, counts - expected, 0.0)
     ground = fit.value(ground_name(fit.layout, what, k))

@@ -12,23 +12,24 @@ from excidiff.inverse.fit.start import FWHM
 from excidiff.inverse.fit.surveyed import Surveyed
 from excidiff.inverse.results.result import Estimate, Measurement
 
+LEAST_FREE = 0.1  # of a degree of freedom that a scan keeps, however many numbers were fitted
 LEAST = 1e-12  # of a squared deviation: the mean may be met exactly
 
 
 def scan_measurement(shot: Shot, one: Surveyed, expected: float, fit: SeriesFit) -> Measurement:
     """The scan against an even film of the fit's numbers; its one number is flagged where the fit does not give it."""
     scan, away = one.scan, (one.mean - expected) / one.error
-    ages = one.look.ages
+    ages, free = one.look.ages, max(1 - fit.share, LEAST_FREE)
     tests: dict[str, Any] = {
         "deviance": max(away**2, LEAST),
-        "deviance_ratio": max(away**2, LEAST),
-        "z": (away**2 - 1) / sqrt(2),
-        "p_value": erfc(abs(away) / sqrt(2)),
+        "deviance_ratio": max(away**2, LEAST) / free,
+        "z": (away**2 - free) / sqrt(2 * free),
+        "p_value": erfc(abs(away) / sqrt(2 * free)),
         "structure_p": None,
         "photons": float(np.sum(scan.photons if scan.photons is not None else 0.0 if ages else scan.signal[scan.mask])),
         "pixels": 1,
         "masked": int((~scan.mask).sum()),
-        "fitted": 0.0,
+        "fitted": 1 - free,
         "positions": int(scan.mask.sum()),
         "even_p": one.even,
         "uneven_by": one.spread if one.uneven else 0.0,

@@ -59,6 +59,12 @@ class SeriesFit(Fitted):
         return index is not None and bool(self.problem.knowledge.free[index])
 
     @property
+    def share(self) -> float:
+        """How many of the numbers that were fitted each measurement is charged."""
+        many = len(self.pictures) + len(self.spectra) + len(self.scans) + len(self.decays)
+        return int(self.moving.sum()) / many
+
+    @property
     def alone(self) -> Bool[np.ndarray, " N"]:
         """Which of all numbers is the only one of its kind, as the mean of a scan is."""
         sizes = [sum(part.size for part in parts) for parts in (self.pictures, self.spectra, self.scans, self.decays)]

@@ -174,7 +174,8 @@ def _headline(result: Any) -> tuple[str, str]:
 
 def _opening(result: Any) -> str:
     name, phrase = _headline(result)
-    question = "how far excitons travel" if result.images or result.spectral_maps else "how long excitons live"
+    far = result.images or result.spectral_maps or name in HEADLINES[:2]
+    question = "how far excitons travel" if far else "how long excitons live"
     parts = ["<header>", f"<h1>excidiff: {question}</h1>"]
     if name:
         entry = result.parameters[name]
