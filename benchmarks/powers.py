@@ -42,6 +42,7 @@ CELL, CELLS = 0.2, 13  # µm; places of a map of spectra on a side
 COLOURS = np.linspace(2150.0, 2450.0, 61)  # meV
 BANDS = {"band_centre": 2360.0, "linewidth": 22.0, "trap_band_centre": 2265.0, "trap_band_width": 30.0}
 NEAR, PLACES = 0.2, 12  # µm: σ of the light near the laser; places of a scan on a side
+LIT = 0.9  # of the walkers, the mean of those that a laser made
 CAMERA = Camera(gain_known=True, saturation=np.inf)
 
 
@@ -165,7 +166,10 @@ def scans_and_a_decay(film: dict[str, float], seed: int) -> FluenceSeries:
     weakest pulse half to the counter. Numbers of photons are per exciton, as weak pulses were repeated more often."""
     random, scans, densities, decays = np.random.default_rng([35, seed]), [], [], []
     for number, photons in enumerate(walked(film, seed)):
-        free, per = photons.of(~photons.trapped), 2 * np.pi * film["width"] ** 2 * photons.density / WALKERS
+        # As many excitons as a laser makes by chance: of a fixed number fewer photons scatter less than photons do.
+        many = random.hypergeometric(photons.x.size, WALKERS - photons.x.size, random.poisson(LIT * WALKERS))
+        photons = photons.of(random.permutation(photons.x.size)[:many])
+        free, per = photons.of(~photons.trapped), 2 * np.pi * film["width"] ** 2 * photons.density / (LIT * WALKERS)
         if number == 0:
             split = random.random(free.x.size) < 0.5
             decays.append(counted(free.of(~split), number, random))
