@@ -116,17 +116,35 @@ def test_the_mean_of_an_even_film():
     assert one.mean == pytest.approx((photons * ages).sum() / photons.sum())
     assert one.error == pytest.approx(one.mean / np.sqrt(photons.sum()), rel=0.35)  # by what neighbours differ
     one = surveyed(MEAN, scan(ages, quantity="lifetime", uncertainty=np.full((12, 12), 0.25)))
-    assert (one.mean, one.error) == (pytest.approx(ages.mean()), pytest.approx(0.25 / 12))
+    assert (one.mean, one.error) == (pytest.approx(ages.mean()), pytest.approx(0.25 / 12, rel=0.2))  # of 144: 6 %
     with_gain = surveyed(MEAN, scan(100 + 3 * photons, gain=3.0, offset=100.0))
     assert with_gain.mean == pytest.approx(photons.mean())
 
 
 def test_even_films_are_called_even():
-    """Of 400 even scans p is below 0.05 as often as chance has it, 2 p(1 − p) at most: 20 ± 4.4 of 20 each way."""
+    """Of 400 even scans p is below 0.05 in 20, ± 4.4 by chance, of which three and a half are allowed, as its two tests
+    hang together; the smallest of 400 is about 1/400, and 1e-4 in one run of 25."""
     random = np.random.default_rng(3)
     found = np.array([surveyed(MEAN, scan(random.poisson(60.0, (9, 14)).astype(float))).even for _ in range(400)])
     assert 5 <= np.count_nonzero(found < 0.05) <= 35
     assert found.min() > 1e-4
+
+
+def test_errors_that_were_estimated():
+    """Mean ages of some 12 photons each, with errors from their own scatter: of 100 even scans none is called uneven,
+    and the pulls of the means scatter by 1 (± 0.21, three errors) though such errors are some 10 % small."""
+    random = np.random.default_rng(5)
+    pulls = []
+    for _ in range(100):
+        photons = random.poisson(12.0, (12, 12)) + 3
+        drawn = random.exponential(5.0, (12, 12, photons.max()))
+        seen = np.arange(photons.max()) < photons[..., None]
+        ages = (drawn * seen).sum(-1) / photons
+        error = np.sqrt((((drawn - ages[..., None]) ** 2) * seen).sum(-1) / (photons * (photons - 1)))
+        one = surveyed(MEAN, scan(ages, quantity="lifetime", photons=photons.astype(float), uncertainty=error))
+        assert not one.uneven
+        pulls.append((one.mean - 5.0) / one.error)
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.21)
 
 
 def test_a_film_that_is_not_even():
@@ -185,7 +203,7 @@ def test_places_that_are_surer_count_more():
     ages[3, 5], error[3, 5] = 250.0, 300.0
     one = surveyed(MEAN, scan(ages, quantity="lifetime", uncertainty=error))
     assert one.mean == pytest.approx(4.0, abs=0.03)
-    assert one.error == pytest.approx(0.1 / 12, rel=0.05)
+    assert one.error == pytest.approx(0.1 / 12, rel=0.2)
     assert not one.uneven
     error = np.where(np.arange(12) < 6, 0.9, 0.057) * np.ones((12, 1))
     ages = 4.0 + error * random.standard_normal((12, 12))

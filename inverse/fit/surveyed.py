@@ -2,9 +2,9 @@
 
 Of a film that is even the mean holds all that a scan tells: of photons their number, of lifetimes found from so many
 photons the mean age of all these photons, of others that of the positions, weighed by what their neighbours' errors
-are, as a position's own may go with its value. What neighbours differ by is noise; where parts of the film differ by
-more, the error of the mean is the scatter of sixteen blocks, and that of several scans, which may be of one place, is
-common to them.
+are, as a position's own may go with its value. Errors that were given may be estimates; what neighbours differ by is
+noise. Where parts of the film differ by more, the error of the mean is the scatter of sixteen blocks, and that of
+several scans, which may be of one place, is common to them.
 """
 
 from collections.abc import Sequence
@@ -94,14 +94,17 @@ def surveyed(look: Look, scan: RasterScan) -> Surveyed:
     away = np.where(used, values - mean, 0.0)
     box = tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(used))
     blocks = tuple(min(BLOCKS, side.stop - side.start) for side in box)
-    rough, doubt = _rough(away, noise)
-    told = FROM_PHOTONS not in scan.notes  # else noise is known but for a factor
-    parts = structure(away[box], rough * noise[box], blocks, 1)
-    if told and (abs(doubt) <= ROUGH or (rough > 1 and parts < UNEVEN)):  # edges of patches are rough, too
+    photons, told = scan.signal_uncertainty is None, FROM_PHOTONS not in scan.notes
+    rough, doubt, factor = _rough(away, noise, weights)
+    if not photons:  # errors that were estimated, or are known but for a factor
+        noise *= max(factor, 1.0) if told else factor
+    parts = structure(away[box], (rough if photons else 1.0) * noise[box], blocks, 1)
+    if not told or abs(doubt) <= ROUGH or (rough > 1 and parts < UNEVEN):  # edges of patches are rough, too
         rough = 1.0
-    noise *= rough
-    chances = [structure(away[box], noise[box], blocks, 1)]
-    if told and rough == 1:
+    noise *= rough if photons else 1.0
+    unsure = 1.0 if photons else 1 + 2 * sqrt(2 / used.sum())  # noise that neighbours tell is known so well
+    chances = [structure(away[box], unsure * noise[box], blocks, 1)]
+    if photons and rough == 1:
         chances.append(chi2_tail(float((away[used] ** 2 / noise[used]).sum()), int(used.sum()) - 1))
     even = min(1.0, len(chances) * min(chances))
     error = float(np.sqrt((weights**2 * noise).sum()) / weights.sum())
@@ -109,24 +112,15 @@ def surveyed(look: Look, scan: RasterScan) -> Surveyed:
         single = float(np.sqrt((weights**2 * away**2).sum()) / weights.sum())
         error = max(error, single, _between(away[box], weights[box], blocks))
     excess = float((weights * (away**2 - noise)).sum() / weights.sum())
-    return Surveyed(look, scan, mean, error, noise, even, rough if told else 1.0, sqrt(max(excess, 0.0)) / mean)
+    return Surveyed(look, scan, mean, error, noise, even, rough, sqrt(max(excess, 0.0)) / mean)
 
 
 def _weights(scan: RasterScan) -> Float64[np.ndarray, "y x"]:
-    """What each position counts: its photons; or one over the variance that its neighbours have, or its own."""
-    error = scan.signal_uncertainty
+    """What each position counts: its photons; or one over the variance that it is taken to have."""
     if scan.photons is not None:
         return scan.photons
-    if error is None:
-        return np.ones(scan.shape)
-    known = np.where(scan.mask, error, np.nan)
-    around = np.pad(known, 1, constant_values=np.nan)
-    y, x = scan.shape
-    others = [around[i : i + y, j : j + x] for i in range(3) for j in range(3) if (i, j) != (1, 1)]
-    others = np.stack(others)
-    alone = np.isnan(others).all(0)
-    typical = np.where(alone, known, np.nanmedian(np.where(alone, 1.0, others), axis=0))
-    return 1 / np.where(known > FAR * typical, known, typical) ** 2
+    error = scan.signal_uncertainty
+    return np.ones(scan.shape) if error is None else 1 / _typical(error, scan.mask) ** 2
 
 
 def _noise(scan: RasterScan, mean: float) -> Float64[np.ndarray, "y x"]:
@@ -136,20 +130,31 @@ def _noise(scan: RasterScan, mean: float) -> Float64[np.ndarray, "y x"]:
         return np.full(scan.shape, mean)
     if FROM_PHOTONS in scan.notes and scan.photons is not None:
         return mean**2 / np.maximum(scan.photons, 1e-300)
-    return np.where(scan.mask, error, 0.0) ** 2
+    return _typical(error, scan.mask) ** 2
 
 
-def _rough(away: np.ndarray, noise: np.ndarray) -> tuple[float, float]:
+def _typical(error: np.ndarray, used: np.ndarray) -> Float64[np.ndarray, "y x"]:
+    """The median error of the neighbours of every position, or its own where that is much more; 1 where not used."""
+    known = np.where(used, error, np.nan)
+    around, (y, x) = np.pad(known, 1, constant_values=np.nan), error.shape
+    others = np.stack([around[i : i + y, j : j + x] for i in range(3) for j in range(3) if (i, j) != (1, 1)])
+    alone = np.isnan(others).all(0)
+    typical = np.where(alone, known, np.nanmedian(np.where(alone, 1.0, others), axis=0))
+    return np.where(used, np.where(known > FAR * typical, known, typical), 1.0)
+
+
+def _rough(away: np.ndarray, noise: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
     """(the variance of what neighbours along x differ by over that of their noise, by its median; how many standard
-    deviations it is off 1)."""
+    deviations it is off 1; the same by weighed sums, which errors that go with the values do not make too large)."""
     columns = away.shape[1] // 2 * 2
     left, right = slice(0, columns, 2), slice(1, columns, 2)
     used = (noise[:, left] > 0) & (noise[:, right] > 0)
     if not used.any():
-        return 1.0, 0.0
-    found = ((away[:, left] - away[:, right]) ** 2)[used] / (noise[:, left] + noise[:, right])[used]
-    ratio = float(np.median(found)) / MEDIAN
-    return ratio, (ratio - 1) * sqrt(found.size) / MEDIAN_ERROR
+        return 1.0, 0.0, 1.0
+    square = ((away[:, left] - away[:, right]) ** 2)[used]
+    law, count = (noise[:, left] + noise[:, right])[used], np.minimum(weights[:, left], weights[:, right])[used]
+    ratio = float(np.median(square / law)) / MEDIAN
+    return ratio, (ratio - 1) * sqrt(square.size) / MEDIAN_ERROR, float((count * square).sum() / (count * law).sum())
 
 
 def _between(away: np.ndarray, weights: np.ndarray, blocks: tuple[int, ...]) -> float:
