@@ -89,11 +89,16 @@ def _pulse(curve: Curve, irf: Any, pulse_time: Any, name: str) -> tuple[float, l
 def _delays(curve: Curve, pulse: float) -> Float[np.ndarray, " H"]:
     """Of every bin, ns after the pulse, within one period that begins where the light is least before it."""
     period, width = float(curve.period or 0.0), float(curve.time[1] - curve.time[0])
-    smooth = np.convolve(np.pad(curve.counts, 2, mode="wrap"), np.ones(5) / 5, mode="valid")
+    smooth = _smooth(curve)
     after = np.mod(curve.time - pulse, period)
     before = after > 0.75 * period
     begin = after[before][np.argmin(smooth[before])] - period if before.any() else -width
     return np.mod(after - begin, period) + begin
+
+
+def _smooth(curve: Curve) -> Float[np.ndarray, " H"]:
+    """Means of five bins of a period."""
+    return np.convolve(np.pad(curve.counts, 2, mode="wrap"), np.ones(5) / 5, mode="valid")
 
 
 def _averaged(
@@ -122,7 +127,7 @@ def _averaged(
 
 def _doubts(curve: Curve, delays: np.ndarray, mean: float, dark: float) -> list[str]:
     """What may be wrong with all ages alike."""
-    smooth = np.convolve(np.pad(curve.counts, 2, mode="wrap"), np.ones(5) / 5, mode="valid")
+    smooth = _smooth(curve)
     left = max(float(smooth.min()) * delays.size - dark, 0.0) / float(curve.counts.sum())
     middle, said = float(delays.min() + delays.max()) / 2, []
     longer = left * (middle - mean) / max(mean, 1e-300)

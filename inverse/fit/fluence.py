@@ -24,8 +24,8 @@ from excidiff.inverse.fit.trapband import with_band, without_band
 from excidiff.inverse.fit.trials import expected_of, starts
 from excidiff.solver.solution import SolverError
 
-SEEN = 0.1
-DOUBLINGS = 4
+SEEN = 0.1  # errors of all data together, below which a change of steps, window or disc is not seen
+DOUBLINGS = 4  # of the steps, at most
 WIDEST = 2.0  # times the disc, from one fit to the next
 
 
@@ -115,9 +115,8 @@ def _larger(pulses: Pulses, layout: Layout, best: Optimum) -> tuple[Layout, Inst
     """Twice the steps, twice the window of what holds all light, and the disc that the fitted film asks for."""
     given, film = pulses.instruments, dict(zip(pulses.names, best.parameters, strict=True))
     finer = layout._replace(steps=2 * layout.steps)
+    last = pulses.last
     if pulses.endless:
-        ended = {one.end for one in layout.scans} | {one.gates[0][1] for one in layout.spectra}
-        ended |= {one.gates[0][1] for one in layout.pictures if one.what == "image"}
 
         def longer(one: Picture) -> Picture:
             return one if one.what == "frames" else one._replace(gates=((0.0, 2 * one.gates[0][1]),))
@@ -127,8 +126,11 @@ def _larger(pulses: Pulses, layout: Layout, best: Optimum) -> tuple[Layout, Inst
             spectra=tuple(map(longer, layout.spectra)),
             scans=tuple(one._replace(end=2 * one.end) for one in layout.scans),
         )
-        pulses.last = max([pulses.last, *(2 * end for end in ended)])
-    needed = 0.0 if layout.even else pulses.radius(*(float(np.exp(film[name])) for name in ("diffusivity", "lifetime")))
+        gates = [gate for one in (*finer.pictures, *finer.spectra) for gate in one.gates]
+        last = max([last, *(end for _, end in gates), *(one.end for one in finer.scans)])
+    needed = 0.0
+    if not layout.even:
+        needed = pulses.radius(float(np.exp(film["diffusivity"])), float(np.exp(film["lifetime"])), last)
     radius = float(given.radius)
     if needed > radius:
         more = min(needed / radius, WIDEST)
@@ -140,11 +142,9 @@ def _larger(pulses: Pulses, layout: Layout, best: Optimum) -> tuple[Layout, Inst
 def _result(pulses: Pulses, layout: Layout, best: Optimum, problem: Problem, settled: bool) -> SeriesFit:
     if not np.isfinite(best.parameters).all():
         raise SolverError("the fluence series: the fit met numbers that are not finite; look for stray counts")
-    reads, pictures, seen = pulses.readings, len(pulses.taken), len(pulses.seen)
+    pictures, seen = len(pulses.taken), len(pulses.seen)
     scanned = seen + len(pulses.surveyed)
-    ends = np.cumsum([one.values.size for one in reads])[:-1]
-    parts = np.split(np.asarray(best.expected).ravel(), ends)
-    shown = tuple(part.reshape(one.values.shape) for part, one in zip(parts, reads, strict=True))
+    shown = tuple(Row(pulses.readings).parts(np.asarray(best.expected)))
     return SeriesFit(
         **solved(problem, best, pulses.names),
         model=pulses.layout.model,

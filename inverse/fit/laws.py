@@ -86,25 +86,22 @@ class Row:
         )
         return Counts(*parts)
 
-    def law(self, expected: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
-        """The variance of every number, infinite where not used."""
+    def parts(self, expected: Float64[np.ndarray, "..."]) -> list[Float64[np.ndarray, "..."]]:
+        """What is expected of each measurement, in its own shape."""
         ends = np.cumsum([one.values.size for one in self.readings])[:-1]
-        parts = [
-            one.law(part.reshape(one.values.shape)).ravel()
-            for one, part in zip(self.readings, np.split(expected, ends), strict=True)
-        ]
-        law = np.concatenate(parts)
+        parts = np.split(np.asarray(expected).ravel(), ends)
+        return [part.reshape(one.values.shape) for one, part in zip(self.readings, parts, strict=True)]
+
+    def law(self, expected: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, " N"]:
+        """The variance of every number, infinite where not used."""
+        pairs = zip(self.readings, self.parts(expected), strict=True)
+        law = np.concatenate([one.law(part).ravel() for one, part in pairs])
         return np.where(law > 0, law, np.inf)
 
     def sampled(self, expected: Float64[np.ndarray, "..."], random: np.random.Generator) -> Float64[np.ndarray, "..."]:
         """Each measurement made again, in the shape of `expected`."""
-        ends = np.cumsum([one.values.size for one in self.readings])[:-1]
-        parts = np.split(expected.ravel(), ends)
-        drawn = [
-            one.sampled(part.reshape(one.values.shape), random).ravel()
-            for one, part in zip(self.readings, parts, strict=True)
-        ]
-        return np.concatenate(drawn).reshape(expected.shape)
+        pairs = zip(self.readings, self.parts(expected), strict=True)
+        return np.concatenate([one.sampled(part, random).ravel() for one, part in pairs]).reshape(expected.shape)
 
 
 def pictures_reading(images: Sequence[Image]) -> Reading:

@@ -204,16 +204,16 @@ class Pulses:
         """The pixels, and a disc on which neither they nor the light meet the wall."""
         fast = RANGES["diffusivity"][1] * self.units["diffusivity"]
         long = RANGES["lifetime"][1] * self.units["lifetime"]
-        radius = 1.0 if self.layout.even else self.radius(fast, 0.2 * long)
+        radius = 1.0 if self.layout.even else self.radius(fast, 0.2 * long, self.last)
         weights = tuple(one.weights for one in self.splines if one is not None)
         sides = tuple(map(cells, self.scanned))
         near = tuple(one.near for one in self.surveyed)
         return Instruments(tuple(map(pixels, self.taken)), np.asarray(radius), weights, sides, near)
 
-    def radius(self, diffusivity: float, lifetime: float) -> float:
-        """Of a disc whose wall neither pixels nor the light of such a film meet, µm."""
+    def radius(self, diffusivity: float, lifetime: float, last: float) -> float:
+        """Of a disc whose wall neither pixels nor the light of such a film meet up to the `last` time, µm."""
         edge = max([0.0, *map(corner, self.taken), *map(reach, self.scanned)])
-        last = self.last if self.layout.period is None else FORGOTTEN * self.layout.period
+        last = last if self.layout.period is None else FORGOTTEN * self.layout.period
         return float(round_radius(self.width[0], diffusivity, lifetime, last, edge))
 
     def _measured_again(self, random: np.random.Generator) -> tuple[Instruments]:
