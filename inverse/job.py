@@ -54,7 +54,7 @@ def fit_files(settings: FitSettings, progress: Progress | None = None) -> FitRes
     check_options(settings)
     inputs = [
         {"role": role, "path": path, "sha256": file_hash(path)}
-        for role, path in settings.paths()
+        for role, path in dict.fromkeys(settings.paths())  # a scan's file may be read for photons and for lifetimes
         if role != "image" or data_file(path).is_file()
     ]
     result = build(settings).fit(progress=progress)
