@@ -68,6 +68,7 @@ def test_derivatives_through_an_aperture():
                 assert float(one[k]) == pytest.approx(float(apart), rel=1e-5, abs=1e-9)
 
 
+@pytest.mark.gate
 def test_a_lifetime_that_diffusion_cuts_short():
     """ρ = 7.2: two thirds of the light leaves before it is emitted. τ and D within 3.5 errors, where the plain fit is
     flagged, or off by many; what it would be is said."""

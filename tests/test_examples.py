@@ -56,6 +56,7 @@ def test_a_scan_is_the_picture_through_the_laser():
     assert scan.edge(found.confocal) < scan.edge(found.scan)
 
 
+@pytest.mark.gate
 def test_a_decay_cannot_tell_a_mixture_from_traps():
     """To the time steps' 1e-4; ⟨x²⟩ of the mixture grows by 2Dt, less 1 % that a wall 8 µm off keeps back by 40 ns."""
     found = mixture.spots()

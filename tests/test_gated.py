@@ -66,6 +66,7 @@ def test_a_spot_that_does_not_widen_gives_upper_limits(given):
     assert not any("each on its own" in verdict for verdict in found.verdicts)
 
 
+@pytest.mark.gate
 def test_upper_limits_hold_in_nineteen_of_twenty():
     """D at a third of its limit: of 20 films 95 % of the limits or upper ends lie above it; under 16 is p = 3e-3."""
     length = 3e-3

@@ -249,6 +249,7 @@ def test_uncertainties_are_judged_in_any_unit(unit: float, told: float, state: s
         assert said(found, "uncertainties")
 
 
+@pytest.mark.gate
 def test_several_mixtures_are_not_mixed():
     """Two decays of two lifetimes each: no common value, and it is said; each keeps its own."""
     found = Experiment(decay=[count_decay(seed, **TWO, **LAB) for seed in (1, 2)], model="mixture").fit()

@@ -199,6 +199,7 @@ def test_flat_landscape_gives_the_uniform_film(spot):
     assert found.settings["temperature"] == 300.0
 
 
+@pytest.mark.gate
 def test_the_grid_is_laid_again_for_a_longer_length(spot, monkeypatch):
     """FAULTS 11: walls laid for a third of the fitted length are moved, and the length is that of wide walls to 0.1 σ.
 

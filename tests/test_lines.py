@@ -228,6 +228,7 @@ def scan() -> SpectralMap:
     return collect_guided(4, outcoupling=0.3, loss=0.4, absorption=rising, **film)
 
 
+@pytest.mark.gate
 def test_a_film_that_guides_light_with_a_voigt_line(scan, table):
     """L, D, η, κ and both widths of the line within 3.5 errors, without start values; sentences, and a misfit of
     models without either."""

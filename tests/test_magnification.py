@@ -142,7 +142,7 @@ def test_samples_of_one_microscope_differ_as_without_it(tmp_path):
         assert other.mean.stderr > 0.05 * other.mean.value
 
 
-@pytest.mark.parametrize("imaged", [True, False])
+@pytest.mark.parametrize("imaged", [True, pytest.param(False, marks=pytest.mark.gate)])
 def test_pulls_over_many_microscopes(imaged):
     """120 microscopes whose pixels are wrong by chance: pulls of L of r.m.s. 1 ± 3/√240, none beyond 4.5."""
     random, pulls = np.random.default_rng([77, imaged]), []

@@ -54,6 +54,7 @@ def test_second_derivatives_in_every_order(loss, tolerance: float):
         np.testing.assert_allclose(outer(inner(loss))(SCALES[0]), expected[0], rtol=tolerance)
 
 
+@pytest.mark.gate
 def test_hessian_of_a_map():
     """All of a steady Hessian at once, forward over reverse against reverse over reverse."""
 

@@ -69,6 +69,7 @@ def test_frames_of_several_powers_are_planned_as_they_are_fitted(tmp_path):
     assert (planned.kind, planned.peak_density, planned.frame_time, planned.pixels) == ("frames", 2000.0, 2.0, 64)
 
 
+@pytest.mark.gate
 def test_frames_and_decays_get_the_errors_that_their_fits_find():
     """The fit of photons of the same film: its standard errors within 10 %, as the photons themselves scatter."""
     edges = np.arange(9.0)

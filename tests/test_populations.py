@@ -41,6 +41,7 @@ def test_ages_of_all_photons():
     assert weights @ nodes**2 == pytest.approx(2 * (0.6 * 36 + 0.4) / 4**2, rel=1e-6)
 
 
+@pytest.mark.gate
 def test_an_image_of_two_populations():
     """D, the mean age and both populations within 3.5 errors; L = √(D τ̄); nothing flagged; the page says how."""
     found = measured(1, FILM)

@@ -21,7 +21,7 @@ from excidiff.inverse.fit.pulses import Pulses
 from excidiff.inverse.fit.response import Window, shown
 from excidiff.inverse.fit.shots import series_model
 from excidiff.inverse.fit.told import Told
-from excidiff.inverse.fit.trials import spread, starts
+from excidiff.inverse.fit.trials import expected_of, spread, starts
 from excidiff.inverse.job import build
 from excidiff.inverse.options import check_options
 from excidiff.inverse.settings import FitSettings
@@ -59,7 +59,7 @@ PIXELS = Instruments((CAMERA,) * 3, jnp.asarray(4.0))
 def series() -> FluenceSeries:
     """Photons of a film with annihilation under three pulses."""
     one = layout("annihilation", nodes=48, modes=96, steps=128)
-    expected = np.asarray(series_model(one)(numbers(one, FILM), PIXELS)[0]).ravel()
+    expected = np.asarray(expected_of(one, numbers(one, FILM), PIXELS))
     counts = np.random.default_rng(5).poisson(expected).astype(float)
     images, decays = counts[: 3 * 576].reshape(3, 24, 24), counts[3 * 576 :].reshape(3, -1)
     camera, time = Camera(gain_known=True, saturation=np.inf), np.array(EDGES[1:]) - 0.25
@@ -342,7 +342,7 @@ def test_one_power_does_not_tell_the_density_of_traps():
     film = {"diffusivity": 0.02, "lifetime": 4.0, "trap_density": 900.0, "capture": 1e-3, "release": 0.02,
             "trap_lifetime": 15.0}  # fmt: skip
     pixels = PIXELS._replace(pixels=(CAMERA,))
-    expected = np.asarray(series_model(one)(numbers(one, film), pixels)[0]).ravel()
+    expected = np.asarray(expected_of(one, numbers(one, film), pixels))
     counts = np.random.default_rng(6).poisson(expected).astype(float)
     seen = Image(counts[:576].reshape(24, 24), pixel_size=0.1, camera=Camera(gain_known=True, saturation=np.inf))
     weak = FluenceSeries(images=[seen], image_densities=PEAKS[:1], decay_densities=PEAKS[:1], exposure=20.0,

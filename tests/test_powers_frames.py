@@ -16,6 +16,7 @@ from excidiff.inverse.files.frames import Frames
 from excidiff.inverse.fit.gated import decay_time
 from excidiff.inverse.fit.layout import Instruments, Layout, Picture, Pixels, names_of
 from excidiff.inverse.fit.shots import series_model
+from excidiff.inverse.fit.trials import expected_of
 from excidiff.inverse.job import build, command
 from excidiff.inverse.options import check_options
 from excidiff.inverse.protocol import read_protocol
@@ -54,7 +55,7 @@ def numbers(one: Layout) -> np.ndarray:
 
 
 def shown(one: Layout, given: Instruments, start=None) -> np.ndarray:
-    return np.asarray(jax.jit(series_model(one))(numbers(one) if start is None else start, given)[0]).ravel()
+    return np.asarray(expected_of(one, numbers(one) if start is None else start, given))
 
 
 def test_gates_add_up_to_the_image():

@@ -16,6 +16,7 @@ from excidiff.inverse.files.scans import RasterScan
 from excidiff.inverse.fit.layout import Instruments, Layout, Look, names_of
 from excidiff.inverse.fit.shots import series_model
 from excidiff.inverse.fit.surveyed import all_surveyed, surveyed
+from excidiff.inverse.fit.trials import expected_of
 from excidiff.inverse.rivals import compare
 from excidiff.inverse.settings import FitSettings
 from excidiff.solver import Medium, Traps
@@ -50,7 +51,7 @@ def instruments(one: Layout) -> Instruments:
 
 
 def shown(one: Layout, **changes: float) -> np.ndarray:
-    return np.asarray(jax.jit(series_model(one))(numbers(one, **changes), instruments(one))[0]).ravel()
+    return np.asarray(expected_of(one, numbers(one, **changes), instruments(one)))
 
 
 def light(t: float, peak: float, *, near: bool) -> float:
@@ -87,7 +88,7 @@ def test_a_wide_detector_sees_all_light():
     """Beyond the light there is nothing to see: to 1e-4, as e^{−r²/2σ²} is 1 within 1e-5 over a spot of 0.5 µm."""
     one = layout("free", scans=(Look(0, False, False, END), Look(0, False, True, END)))
     given = instruments(one)._replace(near=(np.asarray(1.0), np.asarray(150.0)))
-    found = np.asarray(jax.jit(series_model(one))(numbers(one), given)[0]).ravel()
+    found = np.asarray(expected_of(one, numbers(one), given))
     assert found[1] == pytest.approx(found[0], rel=1e-4)
 
 

@@ -35,6 +35,7 @@ def test_a_linear_film_sees_all_earlier_pulses():
     assert float(found.free.sum()) == pytest.approx(float(long.free[0]), rel=1e-7)
 
 
+@pytest.mark.gate
 def test_traps_that_live_for_periods_are_filled_as_on_a_grid():
     """Even light: `time_integral` of the same train on a grid, which steps and repeats in its own way, to 1e-5."""
     medium = Medium(1e-30, LIFETIME, annihilation=2e-4, traps=Traps(900.0, 1.2e-3, 0.02, 30.0))

@@ -65,6 +65,7 @@ def test_energies_are_the_means_of_the_light(seen):
     assert np.all(np.abs(light.values - PHOTONS) < 5 * light.uncertainty)
 
 
+@pytest.mark.gate
 def test_they_give_the_landscape(seen):
     """Better than the energies at face value, by half; inside the band for 90 %."""
     hills, mean, spectra = seen

@@ -94,6 +94,7 @@ def test_a_mean_of_unlike_films_leans_to_neither_side(spread):
     assert any("images differ by" in verdict for verdict in found.verdicts)
 
 
+@pytest.mark.gate
 def test_a_mean_near_the_resolution_is_unbiased():
     """L a quarter of the spot's width, 30 dim images: the pull of their mean below 3 in each of three batches, and the
     sum of pulls below 3√3; means of what each finds by itself are 1.6 errors too long."""

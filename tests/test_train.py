@@ -53,6 +53,7 @@ def test_linear_traps_pile_up(traps: Traps):
     assert found.stats["periods"] <= 20
 
 
+@pytest.mark.gate
 def test_filling_traps_come_back():
     """`evolve` leads from what recurs to itself, to the tolerance of the steps.
 

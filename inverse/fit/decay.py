@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from excidiff.inverse.files.decays import Decay, Response
-from excidiff.inverse.fit.fitted import Fitted
+from excidiff.inverse.fit.fitted import CLOSE, Fitted
 from excidiff.inverse.fit.likelihood import Counts
 from excidiff.inverse.fit.onset import lattice, linear, shaped_as, start_of
 from excidiff.inverse.fit.optimise import Knowledge, Model, Optimum, moving
@@ -153,7 +153,8 @@ def fit_decay(decay: Decay, *, components: int = 1, escape: float | None = None)
             size = linear(np.asarray(rows), decay.counts, law_of(best, counts, noise).reshape(-1))
             other[components : 2 * components] = np.log(np.maximum(size[:-1], 1e-6 * np.abs(decay.counts).sum()))
             other[-2] = size[-1]
-        found = [problem.fit(begin, held=held, value=value) for begin in (best.parameters, other)]
+        begins = (best.parameters, other)
+        found = [problem.fit(begin, held=held, value=value, tolerance=CLOSE) for begin in begins]
         return min(found, key=lambda one: (not one.converged, one.objective))
 
     return DecayFit(

@@ -1,7 +1,7 @@
 """What every fit has: its parameters by name, in its own numbers, with their covariance, and which of them moved."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from excidiff.inverse.fit.parameters import outer
 from excidiff.inverse.fit.problem import Problem
 from excidiff.inverse.fit.uncertainty import covariance
 
+CLOSE = 1e-2  # errors² that a step may still move a profile, which then errs by much less
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Fitted:
@@ -19,7 +21,8 @@ class Fitted:
 
     moving: which were free and not held by a limit. slope: of the log-likelihood. blind: names of parameters in a
     direction that the data do not see. at_bound: names of those that a limit holds. problem: what was solved, its
-    parameters in the order of `names`. least: its objective at `values`.
+    parameters in the order of `names`. least: its objective at `values`. followed: what profiles have found, by name
+    and own number.
     """
 
     names: tuple[str, ...]
@@ -33,6 +36,7 @@ class Fitted:
     steps: int
     least: float
     problem: Problem
+    followed: dict[str, dict[float, Float64[np.ndarray, " P"]]] = field(default_factory=dict)
 
     @property
     def alone(self) -> Bool[np.ndarray, " N"]:
@@ -60,9 +64,14 @@ class Fitted:
         }
 
     def profiled(self, name: str, value: float) -> float:
-        """The deviance above its minimum with `name` held at the own number `value`, all else refitted."""
-        found = self.problem.fit(self.values, held=self.names.index(name), value=value)
-        return (found.objective - self.least) / self.problem.unit
+        """The deviance above its minimum with `name` held at the own number `value`, all else refitted from the nearest
+        point of this profile that was found before."""
+        index = self.names.index(name)
+        known = self.followed.setdefault(name, {float(self.values[index]): self.values})
+        nearest = known[min(known, key=lambda one: abs(one - value))]
+        there = self.problem.fit(nearest, held=index, value=value, tolerance=CLOSE)
+        known[value] = there.parameters
+        return (there.objective - self.least) / self.problem.unit
 
 
 def solved(problem: Problem, best: Optimum, names: tuple[str, ...]) -> dict[str, Any]:
@@ -81,4 +90,5 @@ def solved(problem: Problem, best: Optimum, names: tuple[str, ...]) -> dict[str,
         "steps": best.steps,
         "least": best.objective,
         "problem": problem,
+        "followed": {},
     }

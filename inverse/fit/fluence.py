@@ -35,7 +35,7 @@ class SeriesFit(Fitted):
     order; surveyed: its scans. settled: whether steps, window and disc are known to do. unseen: names of what no
     measurement has to do with.
 
-    limits: name → where the search for it ends, in house units. followed: what profiles have found, by name and value.
+    limits: name → where the search for it ends, in house units.
     bounded: names of what the person bounded.
     """
 
@@ -50,7 +50,6 @@ class SeriesFit(Fitted):
     decays: tuple[Float64[np.ndarray, " T"], ...]
     limits: dict[str, tuple[float, float]]
     bounded: tuple[str, ...]
-    followed: dict[str, dict[float, Float64[np.ndarray, " P"]]]
 
     @property
     def banded(self) -> bool:
@@ -69,15 +68,6 @@ class SeriesFit(Fitted):
         """Which of all numbers is the only one of its kind, as the mean of a scan is."""
         sizes = [sum(part.size for part in parts) for parts in (self.pictures, self.spectra, self.scans, self.decays)]
         return np.repeat([False, False, True, False], sizes)
-
-    def profiled(self, name: str, value: float) -> float:
-        """The same, from the nearest point of this parameter's profile that was found before."""
-        index = self.names.index(name)
-        known = self.followed.setdefault(name, {float(self.values[index]): self.values})
-        nearest = known[min(known, key=lambda one: abs(one - value))]
-        there = self.problem.fit(nearest, held=index, value=value, tolerance=1e-2)
-        known[value] = there.parameters
-        return there.objective - self.least
 
 
 def fit_series(series: FluenceSeries, model: str, constraints: Constraints, told: Told) -> SeriesFit:
@@ -158,5 +148,4 @@ def _result(pulses: Pulses, layout: Layout, best: Optimum, problem: Problem, set
         decays=shown[scanned:],
         limits=pulses.limits,
         bounded=tuple(pulses.constraints.bounds),
-        followed={},
     )

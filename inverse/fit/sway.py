@@ -64,8 +64,8 @@ def together(model: Model, best: Optimum, law, arguments, raw, noise, added) -> 
 def _pulls(model: Model, parameters, arguments, law, alone, raw, noise, signs):
     """The matrix of `together`, and tr E² with E = V^−½ M Var(r) Mᵀ V^−½."""
     light = _light(model, parameters, arguments)
-    _, back = jax.vjp(light, raw)
     _, ahead = jax.linearize(light, raw)
+    back = jax.linear_transpose(ahead, raw)
     size, whole = jnp.sqrt(law.reshape(-1)), law.reshape(1, -1)
     rows = model(parameters, *arguments)[1].reshape(parameters.shape[0], -1) / whole
     sway = jax.vmap(lambda row: back(row)[0])(rows)
