@@ -36,7 +36,7 @@ class Fitted:
     steps: int
     least: float
     problem: Problem
-    followed: dict[str, dict[float, Float64[np.ndarray, " P"]]] = field(default_factory=dict)
+    followed: dict[str, dict[float, Float64[np.ndarray, " P"]]] = field(default_factory=dict, init=False)
 
     @property
     def alone(self) -> Bool[np.ndarray, " N"]:
@@ -70,7 +70,8 @@ class Fitted:
         known = self.followed.setdefault(name, {float(self.values[index]): self.values})
         nearest = known[min(known, key=lambda one: abs(one - value))]
         there = self.problem.fit(nearest, held=index, value=value, tolerance=CLOSE)
-        known[value] = there.parameters
+        if there.converged:
+            known[value] = there.parameters
         return (there.objective - self.least) / self.problem.unit
 
 
@@ -90,5 +91,4 @@ def solved(problem: Problem, best: Optimum, names: tuple[str, ...]) -> dict[str,
         "steps": best.steps,
         "least": best.objective,
         "problem": problem,
-        "followed": {},
     }
