@@ -77,6 +77,7 @@ def _of_series(experiment: Any) -> dict[str, Any]:
         "frames_densities": list(series.frames_densities),
         "frames_gates": [np.asarray(movie.gates).tolist() for movie in series.frames],
         "decays": [decay.file for decay in series.decays],
+        "decays_read": ["; ".join(decay.notes) for decay in series.decays],
         "decay_densities": list(series.decay_densities),
         "spectral_maps": [scan.file for scan in series.spectral_maps],
         "spectral_maps_read": ["; ".join(scan.notes) for scan in series.spectral_maps],

@@ -171,7 +171,7 @@ def _warnings(found: MeasuredSeries, optics: Optics | None, collection: Given | 
     data = [*((image.name, image.notes) for image in series.images),
             *((named(movie), dict.fromkeys(note for image in movie.images for note in image.notes))
               for movie in series.frames),
-            *((decay.file, decay.notes) for decay in series.decays),
+            *((decay.file, doubts(decay.notes)) for decay in series.decays),
             *((scan.file, doubts(scan.notes)) for scan in series.spectral_maps),
             *((scan.file, [*scan.doubts, *(note for note in scan.notes if note.startswith("whole numbers"))])
               for scan in series.scans)]  # fmt: skip

@@ -220,6 +220,8 @@ def test_from_a_file_to_a_report(series, tmp_path, monkeypatch):
     document = json.loads((tmp_path / "out" / "result.json").read_text())
     assert abs(document["parameters"]["annihilation"]["value"] / 4e-4 - 1) < 0.1
     assert [entry["kind"] for entry in document["measurements"]] == ["image"] * 3 + ["decay"] * 3
+    assert not any("column" in warning for warning in document["warnings"])  # where numbers come from is no warning
+    assert all("counts in column" in read for read in document["settings"]["decays_read"])
     again = FitResult.load(tmp_path / "out" / "result.nc")
     assert again.images[1].parameters["peak_density"].value == PEAKS[1]
     assert main(["rerun", "out", "-o", "again"]) == 0

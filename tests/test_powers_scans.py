@@ -388,6 +388,7 @@ def test_scans_through_the_command(tmp_path, capsys):
     found = json.loads((tmp_path / "out/result.json").read_text())
     assert found["status"] == "converged"
     assert [entry["kind"] for entry in found["measurements"]] == ["raster_scan"] * 4
+    assert len(found["settings"]["run"]["inputs"]) == 2  # each file is read for photons and for lifetimes
     assert abs(found["parameters"]["lifetime"]["value"] - 4.0) < 3.5 * found["parameters"]["lifetime"]["stderr"]
     assert (tmp_path / "out/figures/raster_scans.png").is_file()
     assert main(["fit", *options, "-o", str(tmp_path / "same")]) == 0
